@@ -1,0 +1,5 @@
+"""`python -m ebbgate`."""
+
+from ebbgate.cli.main import run
+
+run()
