@@ -1,0 +1,269 @@
+"""The composition root: settings → keys, policies, destinations, store → the two ASGI apps and the delivery workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from ebbgate import log
+from ebbgate.audit.entry import policy_activated
+from ebbgate.choices import SHRED_EVERY_S, Choices
+from ebbgate.consent.resolve import Resolver
+from ebbgate.deliver.runner import Runner, open_lane
+from ebbgate.destinations.kit import Destination, DestinationSettings
+from ebbgate.destinations.registry import DESTINATIONS
+from ebbgate.edge.admin import admin_app
+from ebbgate.edge.consent import ConsentEndpoint
+from ebbgate.edge.events import EventsEndpoint
+from ebbgate.edge.metrics import render_metrics
+from ebbgate.edge.public import public_app
+from ebbgate.edge.serving import address, listen, served
+from ebbgate.edge.sites import Sites
+from ebbgate.edge.status import StatusEndpoint
+from ebbgate.edge.visitor import Visitors
+from ebbgate.errors import ConfigError, StoreError
+from ebbgate.pipeline import Decided, Pipeline, Status
+from ebbgate.policy.holder import PolicyHolder
+from ebbgate.policy.plan import DestinationFacts
+from ebbgate.settings import Settings
+from ebbgate.store.keys import KeyRing
+from ebbgate.store.open import open_store
+from ebbgate.store.protocol import Store
+
+DAY_MS = 24 * 3600 * 1000
+BUSY_REQUESTS = 8  #: requests being decided or stored at once from which on the intake comes first
+YIELD_S = 0.004  #: for each of them
+MOST_YIELD_S = 0.25
+
+
+def clock_ms() -> int:
+    """Wall clock, milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def facts_of(destinations: Mapping[str, Destination]) -> dict[str, DestinationFacts]:
+    """What policies must know of destinations, so that they need not import them."""
+    return {
+        name: DestinationFacts(
+            name=name,
+            hashes=d.hashes,
+            demands_hash=d.demands_hash,
+            restriction_flags=d.restriction_flags,
+            reserved_events=d.reserved_events,
+            max_age_s=d.max_age_s,
+            kind=d.kind,
+        )
+        for name, d in destinations.items()
+    }
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Configured:
+    """A destination together with its checked settings."""
+
+    destination: Destination
+    settings: DestinationSettings
+
+
+def configure_destinations(settings: Settings) -> dict[str, Configured]:
+    """Check the settings of every configured destination. Raises ConfigError naming keys, never values."""
+    found: dict[str, Configured] = {}
+    for name, given in sorted(settings.destinations.items()):
+        destination = DESTINATIONS.get(name)
+        if destination is None:
+            raise ConfigError(f"destinations.{name}: no such destination", hint="see `ebbgate destination list`")
+        try:
+            checked = destination.settings.model_validate(dict(given))
+        except ValidationError as error:
+            problems = "\n".join(
+                f"destinations.{name}.{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"
+                for e in error.errors(include_input=False, include_url=False)
+            )
+            raise ConfigError(problems, hint=f"settings keys of {name}: {', '.join(destination.settings.model_fields)}") from None
+        found[name] = Configured(destination, checked)
+    return found
+
+
+class Gateway:
+    """One gateway: everything wired, nothing started until `async with gateway.running():`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        keys: KeyRing | None = None,
+        store: Store | None = None,
+        watch: Callable[[Decided, Status], None] | None = None,
+        now_ms: Callable[[], int] = clock_ms,
+    ) -> None:
+        self.settings = settings
+        self.keys = keys or KeyRing.load(settings.keys.directory)
+        self.configured = configure_destinations(settings)
+        facts = facts_of(DESTINATIONS)
+        self.policies = PolicyHolder(settings.policies.path, facts, configured=tuple(self.configured))
+        self.store = store or open_store(
+            settings.store.url,
+            self.keys,
+            window_ms=int(settings.store.duplicate_window_days * DAY_MS),
+            segment_events=settings.store.segment_events,
+            min_free_bytes=settings.store.min_free_bytes,
+        )
+        lanes = [open_lane(c.destination, c.settings, deadline_s=settings.delivery.deadline_s) for c in self.configured.values()]
+        self.runner = Runner(
+            lanes, store=self.store, policies=lambda: self.policies.current, throttle=self._throttle, node=self.keys.node
+        )
+        self.choices = Choices(self.store, self.keys, clock_ms=now_ms, entropy=os.urandom, wake=self.runner.wake)
+        self.pipeline = Pipeline(
+            policies=self.policies,
+            resolver=Resolver(),
+            choices=self.choices,
+            store=self.store,
+            keys=self.keys,
+            destinations=tuple(self.configured),
+            clock_ms=now_ms,
+            entropy=os.urandom,
+            wake=self.runner.wake,
+            watch=watch,
+        )
+        self.sites = Sites(settings.sites)
+        self.visitors = Visitors(settings.server.trusted_proxies)
+        self._now_ms = now_ms
+        self.public = self._public_app()
+        self.admin = admin_app(settings.admin.tokens, self.problems, metrics=self._metrics, queues=self.store.queues)
+        self.collect_at = ""
+        self.admin_at = ""
+
+    def _public_app(self) -> Any:
+        server = self.settings.server
+        events = EventsEndpoint(
+            server, self.sites, self.visitors, self.pipeline, clock_ms=self._now_ms, new_id=lambda: secrets.token_hex(16)
+        )
+        consent = ConsentEndpoint(
+            server,
+            self.sites,
+            self.visitors,
+            self.choices,
+            self.keys,
+            govern=self.pipeline.govern,
+            drained=self.runner.drained,
+            clock_ms=self._now_ms,
+        )
+        status = StatusEndpoint(
+            self.sites, self.visitors, self.choices, self.keys, govern=self.pipeline.govern, clock_ms=self._now_ms
+        )
+        return public_app(server.prefix, events, consent, status, self.problems, gpc_since=server.gpc_well_known)
+
+    def _throttle(self) -> float:
+        """Seconds that a delivery leaves to the intake before its next request: none until requests queue up."""
+        waiting = self.pipeline.under_way
+        return 0.0 if waiting < BUSY_REQUESTS else min(MOST_YIELD_S, waiting * YIELD_S)
+
+    def problems(self) -> list[str]:
+        """Why the gateway is not ready: empty when events can be taken."""
+        found = []
+        if not self.store.healthy():
+            found.append("the store cannot be written")
+        if self.policies.current is None:
+            found.append("no policy is loaded")
+        return found
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Gateway]:
+        """Serve until the block ends: store open, listeners up, workers at work; all undone in reverse order."""
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            yield self
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        server = self.settings.server
+        # Sockets first: a taken port must be found before anything is written.
+        public = listen(server.host, server.port, what="server")
+        stack.callback(public.close)
+        admin = listen(self.settings.admin.host, self.settings.admin.port, what="admin")
+        stack.callback(admin.close)
+        self.collect_at, self.admin_at = address(public), address(admin)
+        await self.store.open()
+        stack.push_async_callback(self.store.close)
+        await self._record_policies()
+        if self.settings.delivery.enabled:
+            await self.runner.start()
+            stack.push_async_callback(self.runner.stop)
+        for chore in (self._reload_forever(), self._shred_forever()):
+            stack.push_async_callback(_cancel, asyncio.create_task(chore))
+        await stack.enter_async_context(
+            served(
+                self.public,
+                public,
+                head_timeout_s=server.header_timeout_s,
+                max_per_address=server.max_connections_per_address,
+                exempt=self.visitors.trusts,
+            )
+        )
+        await stack.enter_async_context(served(self.admin, admin))
+
+    async def until_broken(self, stopped: asyncio.Event) -> bool:
+        """Wait for `stopped`. True when the store broke first: the process must end and a fresh one check (reliability.md §2.1)."""
+        waits = [asyncio.ensure_future(stopped.wait()), asyncio.ensure_future(self._broken())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            return not stopped.is_set()
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _broken(self) -> None:
+        while self.store.trusted() and not self.runner.is_broken():  # noqa: ASYNC110  the store breaks in another thread
+            await asyncio.sleep(0.2)
+
+    async def _metrics(self) -> bytes:
+        outcomes = {(name, str(how)): n for name, lane in self.runner.states().items() for how, n in lane.figures.outcomes.items()}
+        return render_metrics(
+            self.pipeline,
+            await self.store.queues(),
+            outcomes,
+            healthy=self.store.healthy(),
+            policy=self.policies.current.digest,
+            refused=bool(self.policies.problems),
+        )
+
+    async def _record_policies(self) -> None:
+        current = self.policies.current
+        entry = policy_activated(
+            digest=current.digest, files={p.file: p.digest for p in current.policies}, node=self.keys.node, at_ms=self._now_ms()
+        )
+        await self.store.record([entry])
+        log.get().info("policy.activated", digest=current.digest[:12], policies=len(current.policies))
+
+    async def _reload_forever(self) -> None:
+        """Look at the policy files again and again; only a good revision that differs is put in force (DESIGN §4)."""
+        while True:
+            await asyncio.sleep(self.settings.policies.reload_s)
+            result = await asyncio.to_thread(self.policies.reload)
+            if result.activated:
+                await self._record_policies()
+                self.runner.wake(self.configured)
+            elif result.broken:
+                log.get().error("policy.refused", problems=len(result.problems), hint="the revision in force stays")
+
+    async def _shred_forever(self) -> None:
+        """Parked events whose visitor did not decide in time are shredded."""
+        while True:
+            await asyncio.sleep(SHRED_EVERY_S)
+            try:
+                await self.choices.shred_expired()
+            except StoreError as error:
+                log.get().error("held.not_shredded", code=error.code)
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""What shows ebbgate at work without an account anywhere: fake destinations and sample traffic."""

@@ -1,0 +1,1 @@
+"""The edge: everything that knows ASGI. What the internet sends becomes a `RawRequest`; what the pipeline answers becomes HTTP."""

@@ -1,0 +1,105 @@
+"""Reading a request's body within bounds of size and time: memory stays flat whatever is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from http import HTTPStatus
+from typing import Final
+
+from ebbgate.edge.head import Head
+from ebbgate.edge.problems import Message, Receive
+from ebbgate.errors import RequestError
+
+DISCARD_BYTES: Final = 4 << 20  #: of a refused body that is still taken in
+DISCARD_S: Final = 2.0
+JSON_TYPES: Final = frozenset({"application/json", "text/plain", ""})
+
+
+class ClientGone(Exception):
+    """The client closed before its request was complete: there is nobody to answer."""
+
+
+def check_head(head: Head, *, max_bytes: int, types: frozenset[str] = JSON_TYPES) -> None:
+    """Refuse by the head alone what the body could not mend. Raises RequestError 400, 413 or 415."""
+    if head.content_type not in types:
+        raise RequestError(
+            "this content type is not taken here",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            code="content_type",
+            hint="send application/json, or text/plain from a beacon",
+        )
+    if head.content_encoding not in ("", "identity"):
+        raise RequestError(
+            "compressed requests are not taken",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            code="content_encoding",
+            hint="send the body as it is",
+        )
+    if head.content_length is not None:
+        if head.content_length < 0:
+            raise RequestError("Content-Length is not a number", code="content_length")
+        if head.content_length > max_bytes:
+            _too_big(max_bytes)
+
+
+class Body:
+    """The body of one request, read at most once."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._complete = False
+
+    async def read(self, *, max_bytes: int, timeout_s: float) -> bytes:
+        """The whole body. Raises RequestError 413 or 408, or ClientGone."""
+        message = await self._next(timeout_s)
+        body: bytes = message.get("body", b"")
+        if self._complete:
+            if len(body) > max_bytes:
+                _too_big(max_bytes)
+            return body
+        parts = [body]
+        size = len(body)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        while not self._complete:
+            if size > max_bytes:
+                _too_big(max_bytes)
+            message = await self._next(deadline - clock())
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+        if size > max_bytes:
+            _too_big(max_bytes)
+        return b"".join(parts)
+
+    async def discard(self) -> None:
+        """Take in the rest of a refused body, within bounds: who is cut off while sending never sees the refusal."""
+        size = 0
+        with contextlib.suppress(RequestError, ClientGone, TimeoutError):
+            async with asyncio.timeout(DISCARD_S):
+                while not self._complete and size < DISCARD_BYTES:
+                    size += len((await self._next(DISCARD_S)).get("body", b""))
+
+    async def _next(self, timeout_s: float) -> Message:
+        try:
+            async with asyncio.timeout(timeout_s):
+                message = await self._receive()
+        except TimeoutError:
+            self._complete = True  # nothing more is waited for
+            raise RequestError(
+                "the body took too long", status=HTTPStatus.REQUEST_TIMEOUT, code="slow_body", hint="send it in one go"
+            ) from None
+        if message["type"] == "http.disconnect":
+            self._complete = True
+            raise ClientGone
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+def _too_big(limit: int) -> None:
+    raise RequestError(
+        f"the body is larger than {limit} bytes",
+        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        code="too_big",
+        hint="send several smaller requests",
+    )

@@ -1,0 +1,147 @@
+"""`POST {prefix}/v1/events`: the native dialect's endpoint. An ASGI callable: no framework object is made on the hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from ebbgate.collect import native
+from ebbgate.collect.request import request_fields, request_signals
+from ebbgate.collect.strict_json import loads
+from ebbgate.edge.body import Body, ClientGone, check_head
+from ebbgate.edge.head import Head, read_cookies
+from ebbgate.edge.problems import JSON, Headers, Receive, Scope, Send, answer, answer_problem
+from ebbgate.edge.sites import Sites
+from ebbgate.edge.visitor import Visitors
+from ebbgate.errors import RequestError, StoreError, StoreFull
+from ebbgate.model import RawRequest, Trust
+from ebbgate.pipeline import Pipeline, Receipt, Status
+from ebbgate.settings import ServerSettings
+
+RETRY_AFTER_S = 10
+_encode = msgspec.json.Encoder().encode
+
+
+class EventsEndpoint:
+    """Takes events from browsers and servers, answers 202 once they are on disk."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        sites: Sites,
+        visitors: Visitors,
+        pipeline: Pipeline,
+        *,
+        clock_ms: Callable[[], int],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._settings = settings
+        self._sites = sites
+        self._visitors = visitors
+        self._pipeline = pipeline
+        self._clock_ms = clock_ms
+        self._new_id = new_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. Refusals are problem JSON; a page of a configured site may read them (CORS)."""
+        head = Head(scope)
+        cors = cors_headers(self._sites, head)
+        body = Body(receive)
+        try:
+            method = scope["method"]
+            if method == "OPTIONS":
+                await answer_preflight(send, cors)
+                return
+            if method != "POST":
+                raise RequestError(
+                    "only POST is answered here", status=HTTPStatus.METHOD_NOT_ALLOWED, code="method", hint="POST the event as JSON"
+                )
+            status, answered = await self._take(scope, head, body)
+        except RequestError as error:
+            await body.discard()
+            await answer_problem(send, error, cors)
+        except ClientGone:
+            return
+        else:
+            await answer(send, status, answered, [JSON, *cors])
+
+    async def _take(self, scope: Scope, head: Head, body: Body) -> tuple[int, bytes]:
+        settings = self._settings
+        site, trust = self._sites.identify(head)
+        check_head(head, max_bytes=settings.max_body_bytes)
+        raw = await body.read(max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+        address, place = self._visitors.locate(scope["client"][0] if scope.get("client") else "", head)
+        request = RawRequest(
+            "POST", scope["path"], "", head.headers, raw, address, self._clock_ms(), read_cookies(head.cookie), site, trust
+        )
+        collected = native.parse_body(
+            loads(raw),
+            site=site,
+            trust=trust,
+            received_ms=request.received_ms,
+            max_events=settings.max_events,
+            new_id=self._new_id,
+            signals=request_signals(request),
+            base=request_fields(request, place) if trust is Trust.BROWSER else None,
+        )
+        first = collected[0]
+        if len(collected) == 1 and first.error is not None:
+            raise RequestError(first.error.message, status=422, code=first.error.code, hint=first.error.hint)
+        receipts = await accept(self._pipeline, collected, place)
+        return HTTPStatus.ACCEPTED, receipt_body(receipts, self._pipeline.durability, native.ignored_of(collected), trust)
+
+
+async def accept(pipeline: Pipeline, collected: list[native.Collected], place: Any) -> list[Receipt]:
+    """Hand to the pipeline; a store that cannot take them becomes 503 with Retry-After."""
+    try:
+        return await pipeline.accept(collected, place)
+    except StoreError as error:
+        raise as_unavailable(error) from None
+
+
+def as_unavailable(error: StoreError) -> RequestError:
+    """503 with Retry-After: nothing was stored."""
+    message = "the store is full" if isinstance(error, StoreFull) else "the store cannot be written"
+    return RequestError(
+        message,
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        code=error.code,
+        hint="nothing was stored: send it again",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
+def receipt_body(receipts: list[Receipt], durability: str, ignored: tuple[str, ...], trust: Trust) -> bytes:
+    """`{"accepted": n, "events": [...], "durability": ...}`; a server is also told which keys were ignored."""
+    events: list[dict[str, Any]] = []
+    accepted = 0
+    for receipt in receipts:
+        accepted += receipt.status is Status.ACCEPTED
+        row: dict[str, Any] = {"id": receipt.id, "status": receipt.status.value}
+        if receipt.error is not None:
+            row["error"] = {"code": receipt.error.code, "detail": receipt.error.message, "hint": receipt.error.hint}
+        events.append(row)
+    body: dict[str, Any] = {"accepted": accepted, "events": events, "durability": durability}
+    if ignored and trust is Trust.SERVER:
+        body["ignored"] = list(ignored)
+    return _encode(body)
+
+
+def cors_headers(sites: Sites, head: Head) -> Headers:
+    """Headers that let a page of a configured site read the answer; nothing for a stranger: no reflection, no `*`."""
+    if head.origin is None or sites.of_origin(head.origin) is None:
+        return []
+    return [(b"access-control-allow-origin", head.origin.encode("latin-1")), (b"access-control-allow-credentials", b"true")]
+
+
+async def answer_preflight(send: Send, cors: Headers) -> None:
+    """204 with what may be sent; a stranger gets no permission and so its browser stops."""
+    allowed: Headers = [
+        (b"access-control-allow-methods", b"POST, OPTIONS"),
+        (b"access-control-allow-headers", b"content-type"),
+        (b"access-control-max-age", b"600"),
+    ]
+    await answer(send, HTTPStatus.NO_CONTENT, b"", [*cors, *allowed] if cors else [])

@@ -1,0 +1,84 @@
+"""A request's head, read once: only the headers and cookies that a later stage may need are kept.
+
+On a first-party host all of the site's cookies arrive, its session among them (specs/reliability.md §4.4): names outside the
+allow-lists are never even decoded, and `Cookie` and `Authorization` go no further than this file and `sites.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ebbgate.collect import cookies
+from ebbgate.consent.cmp_cookies import is_consent_cookie
+from ebbgate.consent.place import PLACE_HEADERS
+
+#: Headers that may travel with a RawRequest. `cookie` and `authorization` are not among them.
+KEPT_HEADERS: Final = frozenset({"user-agent", "accept-language", "sec-gpc", "dnt", "content-type", "referer"})
+_KEPT: Final = {name.encode(): name for name in KEPT_HEADERS | PLACE_HEADERS}
+MAX_COOKIE_HEADER: Final = 16 * 1024
+MAX_COOKIES: Final = 200
+
+
+class Head:
+    """What the head of one request says. Reads the ASGI scope's header list exactly once."""
+
+    __slots__ = (
+        "authorization",
+        "content_encoding",
+        "content_length",
+        "content_type",
+        "cookie",
+        "forwarded_for",
+        "headers",
+        "origin",
+    )
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        self.origin: str | None = None
+        self.authorization: str | None = None
+        self.content_type = ""
+        self.content_encoding = ""
+        self.content_length: int | None = None
+        self.cookie: bytes = b""
+        self.forwarded_for: list[str] = []
+        kept: list[tuple[str, str]] = []
+        for raw, value in scope["headers"]:
+            name = _KEPT.get(raw)
+            if name is not None:
+                text = value.decode("latin-1")
+                kept.append((name, text))
+                if name == "content-type":
+                    self.content_type = text.partition(";")[0].strip().lower()
+            elif raw == b"origin":
+                self.origin = value.decode("latin-1")
+            elif raw == b"cookie":
+                self.cookie = self.cookie + b"; " + value if self.cookie else value
+            elif raw == b"authorization":
+                self.authorization = value.decode("latin-1")
+            elif raw == b"x-forwarded-for":
+                self.forwarded_for.append(value.decode("latin-1"))
+            elif raw == b"content-length":
+                self.content_length = int(value) if value.isdigit() and len(value) < 16 else -1
+            elif raw == b"content-encoding":
+                self.content_encoding = value.decode("latin-1").strip().lower()
+        self.headers = tuple(kept)
+
+    def header(self, name: str) -> str | None:
+        """First value of a kept header."""
+        return next((v for k, v in self.headers if k == name), None)
+
+
+def read_cookies(raw: bytes) -> tuple[tuple[str, str], ...]:
+    """Allow-listed cookies in header order, the first of a name. Names must be plain ASCII tokens (no Unicode blanks: §4.11)."""
+    if not raw or len(raw) > MAX_COOKIE_HEADER:
+        return ()
+    found: dict[str, str] = {}
+    for part in raw.split(b";", MAX_COOKIES)[:MAX_COOKIES]:
+        name_bytes, eq, value = part.strip(b" \t").partition(b"=")
+        if not eq or not name_bytes.isascii():
+            continue
+        name = name_bytes.decode("ascii")
+        if name not in found and (cookies.wanted(name) or is_consent_cookie(name)):
+            found[name] = value.decode("latin-1")
+    return tuple(found.items())

@@ -1,0 +1,58 @@
+"""Answers: RFC 9457 problem JSON with a code and a hint, and the few ASGI messages that all endpoints send."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from ebbgate.errors import RequestError
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+#: On every answer of the collection host: nothing here may be cached, sniffed or framed.
+BASE_HEADERS: Final[Headers] = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+    (b"vary", b"Origin"),
+]
+JSON: Final = (b"content-type", b"application/json")
+PROBLEM_JSON: Final = (b"content-type", b"application/problem+json")
+
+
+def problem(error: RequestError) -> tuple[int, bytes, Headers]:
+    """(status, body, headers) of a refusal."""
+    body = {
+        "type": f"urn:ebbgate:problem:{error.code}",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.message,
+        "hint": error.hint,
+    }
+    headers: Headers = [PROBLEM_JSON]
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", str(error.retry_after_s).encode()))
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers.append((b"www-authenticate", b'Bearer realm="ebbgate"'))
+    return error.status, msgspec.json.encode(body), headers
+
+
+async def answer(send: Send, status: int, body: bytes = b"", headers: Headers | None = None) -> None:
+    """Send one whole answer."""
+    sent = [*BASE_HEADERS, *(headers or ()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_problem(send: Send, error: RequestError, headers: Headers | None = None) -> None:
+    """Send a refusal."""
+    status, body, own = problem(error)
+    await answer(send, status, body, [*own, *(headers or ())])

@@ -1,0 +1,62 @@
+"""The collection host: what the internet can reach. Routes are listed here and nowhere else; all else is 404."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+import msgspec
+from starlette.routing import Route, Router
+
+from ebbgate.edge.consent import ConsentEndpoint
+from ebbgate.edge.events import EventsEndpoint
+from ebbgate.edge.guard import Guard
+from ebbgate.edge.problems import JSON, Receive, Scope, Send, answer, answer_problem
+from ebbgate.edge.status import StatusEndpoint, WellKnownGpc
+from ebbgate.errors import RequestError
+
+
+def not_found(scope: Scope, receive: Receive, send: Send) -> object:
+    """404 as problem JSON."""
+    return answer_problem(
+        send, RequestError("nothing is served here", status=HTTPStatus.NOT_FOUND, code="not_found", hint="see the README's routes")
+    )
+
+
+class Health:
+    """`/healthz`: the process answers. `/readyz`: it may also take events, or says what keeps it from it."""
+
+    def __init__(self, problems: Callable[[], list[str]] | None = None) -> None:
+        self._problems = problems
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """200 or 503."""
+        problems = self._problems() if self._problems else []
+        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+        await answer(send, status, msgspec.json.encode({"ok": not problems, "problems": problems}), [JSON])
+
+
+def public_app(
+    prefix: str,
+    events: EventsEndpoint,
+    consent: ConsentEndpoint,
+    status: StatusEndpoint,
+    ready: Callable[[], list[str]],
+    *,
+    gpc_since: str | None = None,
+) -> Guard:
+    """The ASGI app of the collection host under a path prefix such as `/e`. `gpc_since`: date of /.well-known/gpc.json."""
+    well_known = [Route("/.well-known/gpc.json", endpoint=WellKnownGpc(gpc_since))] if gpc_since else []
+    router = Router(
+        routes=[
+            Route(f"{prefix}/v1/events", endpoint=events),
+            Route(f"{prefix}/consent", endpoint=consent),
+            Route(f"{prefix}/status", endpoint=status),
+            *well_known,
+            Route("/healthz", endpoint=Health()),
+            Route("/readyz", endpoint=Health(ready)),
+        ],
+        redirect_slashes=False,
+        default=not_found,  # type: ignore[arg-type]  # an ASGI app that returns its coroutine
+    )
+    return Guard(router)

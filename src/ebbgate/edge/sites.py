@@ -1,0 +1,68 @@
+"""Which site a request belongs to and who vouches for it: exact Origin for browsers, a bearer key for the site's servers."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+from ebbgate.edge.head import Head
+from ebbgate.errors import ConfigError, RequestError
+from ebbgate.model import Trust
+from ebbgate.settings import SiteSettings, secret_digest
+
+
+class Sites:
+    """All configured sites, looked up by origin or by the digest of a key. Raises ConfigError where two sites claim one."""
+
+    def __init__(self, sites: Mapping[str, SiteSettings]) -> None:
+        self._by_origin: dict[str, str] = {}
+        self._keys: list[tuple[bytes, str]] = []
+        for name, site in sites.items():
+            for origin in site.origins:
+                if self._by_origin.setdefault(origin, name) != name:
+                    raise ConfigError(f"sites.{name}.origins: {origin} belongs to '{self._by_origin[origin]}' already")
+            for key in site.server_keys:
+                digest = bytes.fromhex(secret_digest(key.get_secret_value()))
+                if any(hmac.compare_digest(digest, other) for other, owner in self._keys if owner != name):
+                    raise ConfigError(f"sites.{name}.server_keys: a key is used by two sites")
+                self._keys.append((digest, name))
+
+    def of_origin(self, origin: str | None) -> str | None:
+        """Site of an exact Origin header; None for a stranger, `null` included."""
+        return self._by_origin.get(origin) if origin else None
+
+    def only(self) -> str | None:
+        """The site, where there is just one."""
+        names = {*self._by_origin.values(), *(name for _, name in self._keys)}
+        return names.pop() if len(names) == 1 else None
+
+    def identify(self, head: Head) -> tuple[str, Trust]:
+        """(site, trust). Raises RequestError 401 for a bad key, 403 for a stranger's page, 401 for neither."""
+        if head.authorization is not None:
+            return self._of_key(head.authorization), Trust.SERVER
+        site = self.of_origin(head.origin)
+        if site is not None:
+            return site, Trust.BROWSER
+        if head.origin is not None:
+            raise RequestError(
+                "this origin is not one of a configured site",
+                status=403,
+                code="unknown_origin",
+                hint="add it to sites.<name>.origins, exactly as the browser sends it",
+            )
+        raise RequestError(
+            "neither an Origin nor a server key",
+            status=401,
+            code="no_credentials",
+            hint="servers send `Authorization: Bearer <site key>`; browsers send Origin by themselves",
+        )
+
+    def _of_key(self, authorization: str) -> str:
+        scheme, _, key = authorization.partition(" ")
+        digest = hashlib.sha256(key.strip().encode()).digest()
+        # Every key is compared, so that the time tells nothing about which one came near.
+        found = [name for known, name in self._keys if hmac.compare_digest(known, digest)]
+        if scheme.lower() != "bearer" or not found:
+            raise RequestError("the server key is not known", status=401, code="bad_key", hint="see sites.<name>.server_keys")
+        return found[0]

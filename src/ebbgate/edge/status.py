@@ -1,0 +1,99 @@
+"""`GET {prefix}/status`: what was honoured for this visitor, for the page to show (California: 11 CCR §7025(c)(6)).
+
+Also `/.well-known/gpc.json` where configured. Nothing personal is told: the visitor is known by the request's own head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from ebbgate.choices import Choices
+from ebbgate.collect.cookies import cookie_fields
+from ebbgate.collect.native import subjects_of
+from ebbgate.collect.request import request_signals
+from ebbgate.edge.events import answer_preflight, cors_headers
+from ebbgate.edge.head import Head, read_cookies
+from ebbgate.edge.problems import JSON, Receive, Scope, Send, answer, answer_problem
+from ebbgate.edge.sites import Sites
+from ebbgate.edge.visitor import Visitors
+from ebbgate.errors import RequestError
+from ebbgate.model import ConsentState, RawRequest, Trust
+from ebbgate.pipeline import Govern
+from ebbgate.store.keys import KeyRing
+
+HONOURED = "Your opt-out signal was honoured: your data is not sold or shared for advertising."
+NOT_SENT = "Your browser sends no opt-out signal."
+
+
+class StatusEndpoint:
+    """Tells what holds for the visitor who asks."""
+
+    def __init__(
+        self,
+        sites: Sites,
+        visitors: Visitors,
+        choices: Choices,
+        keys: KeyRing,
+        *,
+        govern: Govern,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._sites = sites
+        self._visitors = visitors
+        self._choices = choices
+        self._keys = keys
+        self._govern = govern
+        self._clock_ms = clock_ms
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """200 with `{"gpc", "opt_out_honored", "purposes", "text"}`."""
+        head = Head(scope)
+        cors = cors_headers(self._sites, head)
+        if scope["method"] == "OPTIONS":
+            await answer_preflight(send, cors)
+            return
+        if scope["method"] not in ("GET", "HEAD"):
+            await answer_problem(send, RequestError("only GET is answered here", status=405, code="method", hint="GET it"), cors)
+            return
+        await answer(send, HTTPStatus.OK, msgspec.json.encode(await self._status(scope, head)), [JSON, *cors])
+
+    async def _status(self, scope: Scope, head: Head) -> dict[str, Any]:
+        now_ms = self._clock_ms()
+        address, place = self._visitors.locate(scope["client"][0] if scope.get("client") else "", head)
+        cookies = read_cookies(head.cookie)
+        site = self._sites.of_origin(head.origin) or self._sites.only()
+        request = RawRequest("GET", scope["path"], "", head.headers, b"", address, now_ms, cookies, site or "", Trust.BROWSER)
+        signals = request_signals(request)
+        policy, consent = self._govern(signals, place, now_ms)
+        subjects = [self._keys.subject_key(site, s) for s in subjects_of(cookie_fields(cookies))] if site else []
+        await self._choices.load(subjects)
+        states = dict(self._choices.states(b"".join(subjects)))
+        purposes = {
+            name: states.get(name, purpose.state.value) if purpose.state is not ConsentState.DENIED else purpose.state.value
+            for name, purpose in consent.purposes.items()
+        }
+        refused_by_gpc = [rule.name for rule in policy.consent.purposes if rule.refused_by_gpc] if policy else []
+        # Where no policy governs nothing leaves at all, which honours every opt-out.
+        honoured = signals.gpc and all(consent.state(name) is ConsentState.DENIED for name in refused_by_gpc)
+        honoured = honoured and (policy is None or bool(refused_by_gpc))
+        return {
+            "gpc": signals.gpc,
+            "opt_out_honored": honoured,
+            "purposes": purposes,
+            "text": HONOURED if honoured else NOT_SENT if not signals.gpc else "",
+        }
+
+
+class WellKnownGpc:
+    """`/.well-known/gpc.json`: that this site honours the signal, and since when the statement holds."""
+
+    def __init__(self, last_update: str) -> None:
+        self._body = msgspec.json.encode({"gpc": True, "lastUpdate": last_update})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """200 with the document."""
+        await answer(send, HTTPStatus.OK, self._body, [JSON])

@@ -1,0 +1,195 @@
+"""The keys of one gateway: what seals stored bytes and what turns ids into keys that say nothing.
+
+    keys/            directory, mode 0700, outside the store's directory
+      data.key       32 bytes, AES-256-GCM of payloads, dead letters and openings
+      pepper.key     32 bytes, HMAC-SHA256 of event ids, claims, subjects and pseudonyms
+      log.key        32 bytes, Ed25519 seed of the log's checkpoints
+      node           the name of this node in log entries
+
+Each file has mode 0600. Losing them loses the queue and the openings; the log still verifies. Nothing here is ever shown.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ebbgate.errors import ConfigError, StoreBroken
+from ebbgate.model import Trust
+
+KEY_BYTES: Final = 32
+DIGEST_BYTES: Final = 16  #: of every HMAC that serves as a key in the store
+_NONCE: Final = 12
+_TAG: Final = 16
+OVERHEAD: Final = 1 + _NONCE + _TAG  #: bytes that `seal` adds
+_FILES: Final = ("data.key", "pepper.key", "log.key")
+_NODE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+
+#: First byte of claim and order keys: with it, one HMAC serves both trust classes.
+_TRUST: Final = {Trust.BROWSER: b"b", Trust.SERVER: b"s"}
+_SUBJECTS: Final = 8192  #: visitors whose keys are remembered: their next events follow soon
+
+
+class KeyRing:
+    """Seals, opens and derives. One instance a process; the AES object is made once (specs/performance.md §3)."""
+
+    __slots__ = ("_aes", "_id", "_log_seed", "_pepper", "_prefix", "_subject", "node")
+
+    def __init__(self, data: bytes, pepper: bytes, log_seed: bytes, node: str, *, key_id: int = 1) -> None:
+        if any(len(k) != KEY_BYTES for k in (data, pepper, log_seed)) or not _NODE.fullmatch(node):
+            raise ConfigError("a key has the wrong length, or the node no usable name", code="keys")
+        self._aes = AESGCM(data)
+        self._pepper = pepper
+        self._log_seed = log_seed
+        self._id = key_id
+        self._prefix = bytes([key_id])
+        self._subject = lru_cache(maxsize=_SUBJECTS)(lambda site, subject: self._derive("subject", site, subject))
+        self.node = node  #: this node's name in log entries
+
+    def __repr__(self) -> str:
+        return "KeyRing()"
+
+    def __reduce__(self) -> str:
+        raise TypeError("keys are not copied or pickled")
+
+    @classmethod
+    def ephemeral(cls, node: str = "local") -> KeyRing:
+        """Fresh keys that live only in memory: tests and the demo."""
+        data, pepper, log_seed = (secrets.token_bytes(KEY_BYTES) for _ in _FILES)
+        return cls(data, pepper, log_seed, node)
+
+    @classmethod
+    def create(cls, directory: Path, *, node: str = "") -> KeyRing:
+        """Make the files. Raises ConfigError when any is there already: a key is never overwritten."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        present = [name for name in (*_FILES, "node") if (directory / name).exists()]
+        if present:
+            raise ConfigError(
+                f"{directory} already holds {', '.join(present)}",
+                code="keys",
+                hint="Keys are never overwritten: without the old ones the stored queue cannot be opened.",
+            )
+        for name in _FILES:
+            _write(directory / name, secrets.token_bytes(KEY_BYTES))
+        _write(directory / "node", (node or f"n{secrets.token_hex(4)}").encode() + b"\n")
+        return cls.load(directory)
+
+    @classmethod
+    def load(cls, directory: Path) -> KeyRing:
+        """Read the files. Raises ConfigError when one is missing, wrong, or readable by others."""
+        if not directory.is_dir():
+            raise ConfigError(f"no keys in {directory}", code="keys", hint="`ebbgate init` makes them.")
+        _private(directory, 0o077, "chmod 700")
+        data, pepper, log_seed = (_read(directory / name) for name in _FILES)
+        try:
+            node = _read(directory / "node").decode("ascii").strip()
+        except UnicodeDecodeError:
+            node = ""
+        return cls(data, pepper, log_seed, node)
+
+    def seal(self, plain: bytes, aad: bytes) -> bytes:
+        """Key id (1 byte) ‖ nonce (12) ‖ AES-256-GCM ciphertext with tag; `aad` says where it belongs and must match."""
+        nonce = os.urandom(_NONCE)
+        return self._prefix + nonce + self._aes.encrypt(nonce, plain, aad)
+
+    def open(self, sealed: bytes, aad: bytes) -> bytes:
+        """What `seal` took. Raises StoreBroken for another key, another place or changed bytes."""
+        if len(sealed) < OVERHEAD or sealed[0] != self._id:
+            raise StoreBroken("stored bytes were sealed with another key", hint="Is keys.directory the one of this store?")
+        try:
+            return self._aes.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], aad)
+        except InvalidTag:
+            raise StoreBroken(
+                "stored bytes do not open: changed, moved, or of another key", hint="Is keys.directory the one of this store?"
+            ) from None
+
+    def event_key(self, site: str, event_id: str) -> bytes:
+        """16 bytes that find an event's story."""
+        return self._derive("event", site, event_id)
+
+    def claim_key(self, site: str, trust: Trust, name: str, event_id: str) -> bytes:
+        """16 bytes that an event id claims; the trust class keeps strangers from poisoning it (specs/reliability.md §2.5)."""
+        return _TRUST[trust] + self._derive("claim", site, name, event_id)[1:]
+
+    def order_key(self, site: str, trust: Trust, name: str, order_id: str) -> bytes:
+        """16 bytes that a conversion's order number claims."""
+        return _TRUST[trust] + self._derive("order", site, name, order_id)[1:]
+
+    def subject_key(self, site: str, subject: str) -> bytes:
+        """16 bytes for a person or browser: `user:…`, `client:…`."""
+        return self._subject(site, subject)
+
+    def subject_keys(self, site: str, subjects: Iterable[str]) -> bytes:
+        """The keys of all ids of one event, joined; `split_subject` takes them apart."""
+        return b"".join([self._subject(site, subject) for subject in subjects])
+
+    def pseudonym(self, value: str) -> str:
+        """Keyed pseudonym for `pseudonymise:`: key id and 32 hex digits. Another key id means another pseudonym."""
+        return f"p{self._id}-{self._derive('pseudonym', value).hex()}"
+
+    def log_seed(self) -> bytes:
+        """Ed25519 seed of the log's checkpoints."""
+        return self._log_seed
+
+    def _derive(self, *parts: str) -> bytes:
+        # Lengths stand before the parts, so that ("a", "bc") and ("ab", "c") differ.
+        message = "".join([f"{len(part)}:{part}" for part in parts])
+        return hmac.digest(self._pepper, message.encode("utf-8", "surrogatepass"), "sha256")[:DIGEST_BYTES]
+
+
+def server_twin(key: bytes) -> bytes:
+    """What a server would claim with the same words as this claim or order key."""
+    return _TRUST[Trust.SERVER] + key[1:]
+
+
+def split_subject(joined: bytes) -> tuple[bytes, ...]:
+    """The keys of which an event's subject is made, strongest first."""
+    return tuple([joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)])
+
+
+def concerns(joined: bytes, subject: bytes) -> bool:
+    """True when a subject's key is among the keys that an event carries, joined, 16 bytes each."""
+    return subject != b"" and (
+        joined == subject or any(joined[at : at + DIGEST_BYTES] == subject for at in range(0, len(joined), DIGEST_BYTES))
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(handle, content)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # a key that a power cut takes back would take the queue with it
+    finally:
+        os.close(directory)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        _private(path, 0o077, "chmod 600")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror})", code="keys", hint="Restore it, or check its owner."
+        ) from None
+
+
+def _private(path: Path, forbidden: int, remedy: str) -> None:
+    if stat.S_IMODE(path.stat().st_mode) & forbidden:
+        raise ConfigError(f"{path} can be read by others", code="keys", hint=f"{remedy} {path}")

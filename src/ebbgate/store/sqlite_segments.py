@@ -1,0 +1,192 @@
+"""The ingest log as a row of segment files: append to the newest, seal it, index it, and in the end unlink it whole.
+
+An ingest commit touches one file only, so it is atomic: in WAL mode a transaction over several files is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from ebbgate.errors import StoreBroken
+from ebbgate.store.duplicates import KeyIndex
+from ebbgate.store.sqlite_connect import Synchronous, fetch, first, immediate, stream, sync_directory, writer
+from ebbgate.store.statements import statements
+
+SHIFT: Final = 32  #: position = segment << SHIFT | id
+VERSION: Final = 1
+_ROW: Final = 160  #: bytes of an event beside its body, entry and opening, about
+_NAME: Final = re.compile(r"seg-(\d{6,})\.db")
+_ARCHIVE: Final = re.compile(r"log-(\d{6,})\.db")
+SQL: Final = statements("segment")
+
+
+def position(segment: int, row: int) -> int:
+    """Where an event stands; grows with time over all segments."""
+    return segment << SHIFT | row
+
+
+def segment_path(directory: Path, number: int) -> Path:
+    """File of a segment."""
+    return directory / f"seg-{number:06d}.db"
+
+
+def archive_path(directory: Path, number: int) -> Path:
+    """File of the log that stays of a pruned segment."""
+    return directory / f"log-{number:06d}.db"
+
+
+def present(directory: Path) -> list[int]:
+    """Numbers of the segment files, ascending."""
+    return sorted(int(m[1]) for p in directory.iterdir() if (m := _NAME.fullmatch(p.name)))
+
+
+def archived(directory: Path) -> list[int]:
+    """Numbers of the archives of pruned segments, ascending."""
+    return sorted(int(m[1]) for p in directory.iterdir() if (m := _ARCHIVE.fullmatch(p.name)))
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows of one ingest transaction, in the order of the tables' columns."""
+
+    events: list[tuple[int, int, int, int, bytes, bytes]] = field(default_factory=list)
+    bodies: list[tuple[int, bytes]] = field(default_factory=list)
+    claims: list[tuple[int, int, bytes]] = field(default_factory=list)
+    log: list[tuple[int, bytes, bytes, bytes]] = field(default_factory=list)
+    held: list[tuple[int, int, int, int, int, bytes, bytes, bytes]] = field(default_factory=list)
+    size: int = 0
+
+
+class Segment:
+    """The writing end of one segment file."""
+
+    def __init__(self, number: int, db: apsw.Connection, path: Path) -> None:
+        self.number = number
+        self.db = db
+        self.path = path
+        self._cursor = db.cursor()
+        self.last_id, self.last_nseq, last_at = first(db, SQL["last"])
+        self.last_at: int = last_at or 0
+        self.created_ms: int = self.meta("created") or 0
+        self.size = path.stat().st_size
+
+    @classmethod
+    def open(cls, directory: Path, number: int, *, now_ms: int, synchronous: Synchronous = "FULL", vfs: str = "") -> Segment:
+        """Open a segment for writing, or create it durably. Raises StoreBroken for a file of another form."""
+        path = segment_path(directory, number)
+        db = writer(path, synchronous=synchronous, vfs=vfs)
+        found = db.pragma("user_version")
+        if found == 0:
+            with immediate(db):
+                fetch(db, SQL["schema"])
+                fetch(db, SQL["put_meta"], ("created", now_ms))
+                db.pragma("user_version", VERSION)
+            sync_directory(directory)
+        elif found != VERSION:
+            raise StoreBroken(f"{path.name} is of version {found}, this ebbgate reads {VERSION}", code="store_version")
+        return cls(number, db, path)
+
+    def meta(self, name: str) -> Any:
+        """A value of `meta`, or None."""
+        return next((row[0] for row in fetch(self.db, SQL["get_meta"], (name,))), None)
+
+    def put_meta(self, name: str, value: int | bytes) -> None:
+        """Set a value of `meta` inside or outside a transaction."""
+        fetch(self.db, SQL["put_meta"], (name, value))
+
+    def insert(self, rows: Rows) -> None:
+        """Append rows inside the open transaction."""
+        run = self._cursor.executemany
+        run(SQL["insert_event"], rows.events)
+        if rows.bodies:
+            run(SQL["insert_body"], rows.bodies)
+        if rows.claims:
+            run(SQL["insert_claim"], rows.claims)
+        run(SQL["insert_log"], rows.log)
+        if rows.held:
+            run(SQL["insert_held"], rows.held)
+
+    def committed(self, rows: Rows) -> None:
+        """Count what is now durable."""
+        if rows.events:
+            self.last_id, self.last_at = rows.events[-1][0], max(self.last_at, rows.events[-1][2])
+            self.size += rows.size + _ROW * len(rows.events)
+        if rows.log:
+            self.last_nseq = rows.log[-1][0]
+
+    def counts(self, after: int = 0) -> dict[int, int]:
+        """Events a destination bit beyond a row id."""
+        found: dict[int, int] = {}
+        for mask, count, _ in fetch(self.db, SQL["counts"], (after,)):
+            for bit in bits(mask):
+                found[bit] = found.get(bit, 0) + count
+        return found
+
+    def first_nseq(self) -> int:
+        """Number of its first log entry, 0 when it has none."""
+        return int(first(self.db, SQL["first_nseq"])[0])
+
+    def all_claims(self) -> tuple[set[bytes], set[bytes]]:
+        """(all keys, those of conversions), from the rows."""
+        keys: set[bytes] = set()
+        conversions: set[bytes] = set()
+        for conversion, key in stream(self.db, SQL["claims"]):
+            keys.add(key)
+            if conversion:
+                conversions.add(key)
+        return keys, conversions
+
+    def close(self) -> None:
+        """Close; the WAL is folded in when this is the last connection."""
+        self.db.close()
+
+
+def build_index(db: apsw.Connection) -> tuple[KeyIndex, KeyIndex]:
+    """Index a sealed segment's claims and events and store both indexes in the file. Returns (all keys, conversions)."""
+    count = int(first(db, SQL["count_claims"])[0])
+    indexes = tuple(KeyIndex.of(_groups(db, least), count) for least in (0, 1))
+    with immediate(db):
+        fetch(db, SQL["index_events"])
+        for name, index in zip(("keys", "conversions"), indexes, strict=True):
+            blob, offsets = index.parts()
+            fetch(db, SQL["put_meta"], (name, blob))
+            fetch(db, SQL["put_meta"], (f"{name}_offsets", offsets))
+    return indexes[0], indexes[1]
+
+
+def load_index(db: apsw.Connection) -> tuple[KeyIndex, KeyIndex] | None:
+    """The stored indexes of a sealed segment or archive, or None when they were not finished."""
+    found: dict[str, bytes] = {}
+    for name in _INDEX_PARTS:
+        row = first(db, SQL["get_meta"], (name,))
+        if row is None:
+            return None
+        found[name] = row[0]
+    return KeyIndex(found["keys"], found["keys_offsets"]), KeyIndex(found["conversions"], found["conversions_offsets"])
+
+
+_INDEX_PARTS: Final = ("keys", "keys_offsets", "conversions", "conversions_offsets")
+
+
+def _groups(db: apsw.Connection, least: int) -> Iterator[tuple[int, bytes]]:
+    for prefix, keys in stream(db, SQL["index_keys"], (least,)):
+        yield int(prefix, 16), bytes.fromhex(keys)
+
+
+def bits(mask: int) -> Sequence[int]:
+    """Numbers of the set bits."""
+    found = _BITS.get(mask)
+    if found is None:
+        if len(_BITS) > 4096:
+            _BITS.clear()
+        found = _BITS[mask] = tuple(b for b in range(mask.bit_length()) if mask >> b & 1)
+    return found
+
+
+_BITS: dict[int, tuple[int, ...]] = {}
