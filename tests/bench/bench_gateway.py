@@ -89,17 +89,22 @@ def main(*, rounds: int = 5, seconds: float = 3.0) -> None:
     case("batch of 20, all granted", "store", all_granted_mixed(), events=20)
     case("batch of 20, half denied", "store", half_denied(), events=20)
     results: dict[str, list[Measured]] = defaultdict(list)
+    for server in servers.values():
+        server.pause()
     try:
         for number in range(rounds):
-            for name, (_, load) in cases.items():
+            for name, (server, load) in cases.items():
+                servers[server].resume()
                 results[name].append(run(load))
+                servers[server].pause()
                 print(f"\r  round {number + 1}/{rounds}  {name:<40}", end="", flush=True)
         print("\r" + " " * 70 + "\r", end="")
         _print(results)
         _ratios(results)
         peak = {name: f"{server.peak_mib():.0f} MiB" for name, server in servers.items()}
         print(f"\npeak memory: {', '.join(f'{k} {v}' for k, v in peak.items())}")
-        print(f"after the runs: {servers['gateway'].ask('state')['waiting']}")
+        servers["gateway"].resume()
+        print(f"waiting after the runs: {servers['gateway'].ask('state')['waiting']}")
     finally:
         for server in [*servers.values(), sinks]:
             server.stop()

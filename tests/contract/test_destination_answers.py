@@ -98,6 +98,8 @@ CASES: Final = (
     Case("matomo", 200, {"status": "success", "tracked": 2, "invalid": 1}, Act.UNKNOWN),
     Case("matomo", 400, {"status": "error", "tracked": 1}, Act.DONE, DELIVERED, {1: REJECTED, 2: Act.RETRY}),
     Case("matomo", 500, {"status": "error", "tracked": 1}, Act.DONE, DELIVERED, {1: Act.UNKNOWN, 2: Act.RETRY}),
+    Case("matomo", 500, {"status": "error", "tracked": 0}, Act.DONE, DELIVERED, {0: Act.UNKNOWN, 1: Act.RETRY, 2: Act.RETRY}),
+    Case("matomo", 400, {"status": "error", "tracked": 0}, Act.BISECT),
     Case("matomo", 401, {"status": "error", "tracked": 1}, Act.PARK, refresh=True),
     Case("matomo", 200, b"GIF89a", Act.UNKNOWN),
     Case("posthog", 200, {"status": 1}, Act.DONE, DELIVERED),

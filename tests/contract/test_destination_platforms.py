@@ -1,244 +1,276 @@
-"""Mock platforms of tier 1 that check a request as the real ones do and answer as they do, errors included.
+"""Tier 1 against its platforms over real sockets, through the real delivery stage: queue, gate, worker, client, outcomes.
 
-What is sent to them goes the way of the delivery stage: batches of the destination's size, halves after a refusal.
+What is asked of each: a good batch is taken, every recorded class of error leads to the documented action, one event that the
+platform refuses costs no other, refused credentials lose nothing. `House.check` holds the log and the outcomes together.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gzip
-import re
-from collections.abc import Callable, Mapping, Sequence
+import json
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, parse_qsl, urlsplit
 
-import msgspec
 import pytest
 
-from ebbgate.deliver.batching import batches, extra_requests, halves
-from ebbgate.destinations.kit import Act, Destination, HttpRequest, HttpResponse, Row, Skip
+from ebbgate.deliver.batching import extra_requests
+from ebbgate.deliver.breaker import State
+from ebbgate.deliver.runner import open_lane
+from ebbgate.demo.sink import RecordingSink, Reply
+from ebbgate.destinations.kit import Skip
 from ebbgate.destinations.registry import load
-from ebbgate.model import Outcome
-from tests.contract.test_destination_rules import TIME_MS, event, settings_of
+from ebbgate.model import CleanEvent, Outcome
+from tests.contract import platforms
+from tests.contract.platforms import Platform, exception
+from tests.contract.test_destination_rules import event, settings_of
+from tests.unit.deliver.fakes import DIGEST
+from tests.unit.deliver.rig import House, new_event, open_house
 from tests.unit.destinations.samples import cleaned
 
-NOW_S: Final = TIME_MS // 1000 + 60
-HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
-
-#: A body, decoded, and the headers → status and answer.
-Platform = Callable[[Any, Mapping[str, str], str], tuple[int, Any]]
+D, A, R, U = Outcome.DELIVERED, Outcome.ACCEPTED_UNVERIFIED, Outcome.REJECTED, Outcome.UNKNOWN
+#: What success is called: two platforms never say what became of an event.
+GOOD: Final = {name: A if name in ("ga4", "google_data_manager") else D for name in platforms.NAMES}
 
 
-def _meta(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    if headers.get("authorization") != "Bearer s3cret":
-        return 400, {"error": {"code": 190, "type": "OAuthException"}}
-    if "access_token" in url:
-        return 400, {"error": {"code": 100}}
-    for row in body["data"]:
-        user, time = row["user_data"], row["event_time"]
-        hashed = [v for k, v in user.items() if k in ("em", "ph", "fn", "ln", "ct", "zp", "country")] + user.get("external_id", [])
-        good = isinstance(time, int) and NOW_S - 7 * 86400 <= time <= NOW_S and row["action_source"] == "website"
-        if not good or not row["event_source_url"] or not user["client_user_agent"] or not all(HEX.match(h) for h in hashed):
-            return 400, {"error": {"code": 100, "error_subcode": 2804003}}
-    return 200, {"events_received": len(body["data"]), "messages": [], "fbtrace_id": "A"}
+@cache
+def _sample(name: str, now_ms: int) -> CleanEvent:
+    native = event("purchase", id="ev", time=now_ms, order={"id": "ev", "value": 12.5, "currency": "EUR"})
+    clean = cleaned(load(name), native)
+    return replace(clean, consent={"analytics": "granted"}, needs=("analytics",), policy=DIGEST, policy_file="eu.yaml")
 
 
-def _tiktok(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    if headers.get("access-token") != "s3cret":
-        return 200, {"code": 40105, "message": "Access token is incorrect"}
-    assert url.endswith("/open_api/v1.3/event/track/")
-    for index, row in enumerate(body["data"]):
-        if not isinstance(row.get("event_time"), int) or row["event_time"] > 10**10 or not row["page"]["url"]:
-            return 200, {"code": 40002, "message": f"Batch.{index}.event_time: Invalid"}
-    return 200, {"code": 0, "message": "OK", "data": {}}
+def _clean(name: str, number: int, now_ms: int, *, poison: bool = False) -> CleanEvent:
+    sample, mark = _sample(name, now_ms), f"{platforms.POISON}-{number}" if poison else f"ev-{number}"
+    return replace(sample, id=mark, fields={**sample.fields, "event.id": mark, "order.id": mark})
 
 
-def _google(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    if headers.get("authorization") != "Bearer s3cret":
-        return 401, {"error": {"code": 401, "status": "UNAUTHENTICATED"}}
-    for row in body["events"]:
-        identifiers = row.get("userData", {}).get("userIdentifiers", [])
-        good = row["transactionId"] and re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00\Z", str(row["eventTimestamp"]))
-        if not good or (identifiers and body.get("encoding") != "HEX") or len(identifiers) > 10 or len(row["adIdentifiers"]) > 1:
-            return 400, {"error": {"code": 400, "status": "INVALID_ARGUMENT"}}
-    return 200, {"requestId": "r-1"}
+@asynccontextmanager
+async def _at(folder: Path, name: str, **changes: Any) -> AsyncIterator[tuple[House, Platform, RecordingSink]]:
+    """A mock platform on a socket and a delivery stage that sends to it and to nothing else."""
+    platform = Platform(name, int(time.time()))
+    async with RecordingSink(platform).serve() as sink:
+        settings = load(name).settings.model_validate({**settings_of(name), **changes, "endpoint": sink.url})
+        async with open_house(folder, [open_lane(load(name), settings)]) as house:
+            sink.on_request = house.seen
+            yield house, platform, sink
 
 
-def _linkedin(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    if headers.get("authorization") != "Bearer s3cret":
-        return 401, {"serviceErrorCode": 65600}
-    rows = body.get("elements", [body])
-    assert ("elements" in body) == (headers.get("x-restli-method") == "BATCH_CREATE")
-    for index, row in enumerate(rows):
-        if not isinstance(row["conversionHappenedAt"], int) or row["conversionHappenedAt"] < 10**12:
-            return 422, {"message": f"Index: {index}, ERROR :: /conversionHappenedAt"}
-    return (200, {"elements": [{"status": 201}] * len(rows)}) if "elements" in body else (201, None)
+async def _post(house: House, name: str, numbers: range, *, poisoned: int = -1) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    await house.store.append([new_event(n, [_clean(name, n, now_ms, poison=n == poisoned)]) for n in numbers])
+    house.numbers.update({n: {name} for n in numbers})
+    house.runner.wake([name])
 
 
-def _microsoft(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    if headers.get("authorization") != "Bearer s3cret":
-        return 401, {}
-    assert body["continueOnValidationError"] is True
-    bad = [
-        i
-        for i, row in enumerate(body["data"])
-        if not isinstance(row["eventTime"], int) or row["adStorageConsent"] not in ("G", "D")
-    ]
-    answer: dict[str, Any] = {"eventsReceived": len(body["data"]) - len(bad)}
-    if bad:
-        answer["error"] = {"details": [{"index": i, "errorMessage": "invalid"} for i in bad]}
-    return 200, answer
+@dataclass(frozen=True)
+class Fault:
+    """Answers of a platform, one a request, before it works again, and what must come of three events."""
+
+    name: str
+    what: str
+    replies: tuple[Reply, ...]
+    ends: Outcome | None = None  #: of all three; None = as if nothing had happened
+    asked: int = 2  #: requests in all
 
 
-def _matomo(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    if body["token_auth"] != "s3cret":
-        return 401, {"status": "error", "tracked": 0}
-    bad = []
-    for index, hit in enumerate(body["requests"]):
-        pairs = dict(parse_qsl(hit.removeprefix("?"), keep_blank_values=True))
-        visitor = pairs.get("_id", "0" * 16)
-        if pairs.get("rec") != "1" or not re.match(r"[0-9a-f]{16}\Z", visitor) or not pairs.get("cdt", "").isdigit():
-            bad.append(index)
-    return 200, {"status": "success", "tracked": len(body["requests"]) - len(bad), "invalid": len(bad), "invalid_indices": bad}
+def _error(http: int, **error: Any) -> Reply:
+    return Reply.of(http, {"error": error})
 
 
-def _posthog(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    if body["api_key"] != "s3cret":
-        return 401, {"type": "authentication_error"}
-    good = all(
-        isinstance(row["timestamp"], str) and row["properties"]["distinct_id"] and len(row["uuid"]) == 36 for row in body["batch"]
-    )
-    return (200, {"status": 1}) if good else (400, {"type": "validation_error"})
-
-
-def _ga4(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    assert parse_qs(urlsplit(url).query).keys() == {"api_secret", "measurement_id"}
-    return 204, None  # whatever is sent
-
-
-def _clickhouse(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    if headers.get("x-clickhouse-key") != "s3cret":
-        return 403, {"exception": "516"}
-    good = all(isinstance(row["event_time"], str) for row in body)
-    return (200, None) if good else (400, {"exception": "27"})
-
-
-def _file(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    assert re.match(r"file:///.*/dt=\d{4}-\d\d-\d\d/hour=\d\d/[0-9a-f]{32}\.jsonl\.gz\Z", url)
-    return 201, None
-
-
-def _webhook(body: Any, headers: Mapping[str, str], url: str) -> tuple[int, Any]:
-    wanted = {"webhook-id", "webhook-timestamp", "webhook-signature"}
-    return (204, None) if wanted <= headers.keys() and len(body["data"]["id"]) > 0 else (400, None)
-
-
-PLATFORMS: Final[Mapping[str, Platform]] = {
-    "meta": _meta,
-    "tiktok": _tiktok,
-    "google_data_manager": _google,
-    "linkedin": _linkedin,
-    "microsoft": _microsoft,
-    "matomo": _matomo,
-    "posthog": _posthog,
-    "ga4": _ga4,
-    "clickhouse": _clickhouse,
-    "file": _file,
-    "webhook": _webhook,
-}
-#: destination → how its row is spoilt so that only its platform can see it, for platforms that check at once.
-POISON: Final[Mapping[str, Callable[[Row], Row]]] = {
-    "meta": lambda row: {**row, "event_time": NOW_S - 8 * 86400},
-    "tiktok": lambda row: {**row, "event": {**row["event"], "event_time": "soon"}},
-    "google_data_manager": lambda row: {**row, "event": {**row["event"], "eventTimestamp": "yesterday"}},
-    "linkedin": lambda row: {**row, "conversionHappenedAt": 1},
-    "microsoft": lambda row: {**row, "eventTime": "soon"},
-    "matomo": lambda row: {"hit": row["hit"].replace("rec=1", "rec=0")},
-    "posthog": lambda row: {**row, "timestamp": 0},
-    "clickhouse": lambda row: {**row, "event_time": 0},
-}
-
-
-def _ask(platform: Platform, request: HttpRequest) -> HttpResponse:
-    raw = gzip.decompress(request.body) if request.url.startswith("file:") else request.body
-    lines = dict(request.headers).get("content-type") in ("application/x-ndjson", "application/gzip")
-    body = [msgspec.json.decode(line) for line in raw.splitlines()] if lines else msgspec.json.decode(raw)
-    status, answer = platform(body, dict(request.headers), request.url)
-    headers = {"x-clickhouse-exception-code": answer["exception"]} if isinstance(answer, dict) and "exception" in answer else {}
-    return HttpResponse(status, headers, b"" if answer is None else msgspec.json.encode(answer))
-
-
-def _deliver(name: str, rows: Sequence[Row], settings: dict[str, Any]) -> tuple[dict[int, Outcome | Act], int, int]:
-    """(row index → what became of it, requests, batches) of sending rows to the mock platform of a destination."""
-    destination = load(name)
-    parsed = destination.settings.model_validate(settings)
-    done: dict[int, Outcome | Act] = {}
-    groups = batches(list(enumerate(rows)), limit=destination.batch.events, key=_by(destination))
-    waiting, requests = list(groups), 0
-    while waiting:
-        group = waiting.pop()
-        request = destination.envelope([row for _, row in group], parsed)
-        if destination.sign is not None:
-            request = destination.sign(request, parsed, NOW_S)
-        requests += 1
-        answer = destination.classify(_ask(PLATFORMS[name], request), len(group))
-        if answer.act in (Act.BISECT, Act.HALVE):
-            waiting.extend(halves(group))
-        else:
-            for place, (index, _) in enumerate(group):
-                done[index] = answer.rows.get(place, answer.outcome) if answer.act is Act.DONE else answer.act
-    return done, requests, len(groups)
-
-
-def _by(destination: Destination) -> Callable[[tuple[int, Row]], Any] | None:
-    key = destination.batch_key
-    return None if key is None else lambda pair: key(pair[1])
-
-
-def _rows(name: str, count: int) -> list[Row]:
-    destination = load(name)
-    settings = destination.settings.model_validate(settings_of(name))
-    row = destination.render(cleaned(destination, event("purchase")), settings)
-    assert not isinstance(row, Skip)
-    return [row] * count
-
-
-@pytest.mark.parametrize("name", PLATFORMS)
-def test_a_good_batch_is_taken(name: str) -> None:
-    """The platform takes what we render, in batches of the declared size, and every event has an outcome."""
-    done, requests, groups = _deliver(name, _rows(name, 60), settings_of(name))
-    assert requests == groups
-    assert set(done.values()) <= {Outcome.DELIVERED, Outcome.ACCEPTED_UNVERIFIED}
-    assert len(done) == 60
-
-
-@pytest.mark.parametrize("name", POISON)
-def test_one_poison_event_of_a_thousand_spoils_nothing_else(name: str) -> None:
-    """The one bad event ends rejected, the other 999 delivered, with at most 2·⌈log2 n⌉ extra requests a batch."""
-    rows = _rows(name, 1000)
-    poisoned = 613
-    rows[poisoned] = POISON[name](rows[poisoned])
-    done, requests, groups = _deliver(name, rows, settings_of(name))
-    assert len(done) == 1000
-    assert done.pop(poisoned) is Outcome.REJECTED
-    assert set(done.values()) <= {Outcome.DELIVERED, Outcome.ACCEPTED_UNVERIFIED}
-    assert requests - groups <= extra_requests(min(1000, load(name).batch.events))
-
-
-@pytest.mark.parametrize(
-    ("name", "secret"),
-    [
-        ("meta", "access_token"),
-        ("tiktok", "access_token"),
-        ("google_data_manager", "access_token"),
-        ("linkedin", "access_token"),
-        ("microsoft", "access_token"),
-        ("matomo", "token_auth"),
-        ("posthog", "project_api_key"),
-        ("clickhouse", "password"),
-    ],
+HTML: Final = Reply(502, b"<html>Bad gateway</html>", (("content-type", "text/html"),))
+FAULTS: Final = (
+    Fault("meta", "throttled", (_error(400, code=4),)),
+    Fault("meta", "transient", (_error(500, code=2, is_transient=True),)),
+    Fault("meta", "account_throttled", (_error(400, code=80004),)),
+    Fault("meta", "token", (_error(500, code=190),)),
+    Fault("meta", "no_permission", (_error(400, code=10),)),
+    Fault("meta", "bad_parameter", (_error(400, code=100, error_subcode=2804003),), asked=3),
+    Fault("tiktok", "rate_limit", (Reply.of(200, {"code": 40100}),)),
+    Fault("tiktok", "internal", (Reply.of(200, {"code": 50002}),)),
+    Fault("tiktok", "html", (HTML,)),
+    Fault("tiktok", "token", (Reply.of(200, {"code": 40105}),)),
+    Fault("tiktok", "parameter", (Reply.of(200, {"code": 40002}),), asked=3),
+    Fault(
+        "google_data_manager",
+        "quota_a_minute",
+        (
+            Reply.of(
+                429,
+                {
+                    "error": {
+                        "status": "RESOURCE_EXHAUSTED",
+                        "details": [{"metadata": {"quota_limit": "MutatePerMinutePerProject"}}],
+                    }
+                },
+                retry_after="0",
+            ),
+        ),
+    ),
+    Fault("google_data_manager", "argument", (_error(400, status="INVALID_ARGUMENT"),), asked=3),
+    Fault("google_data_manager", "unavailable", (_error(503, status="UNAVAILABLE"),)),
+    Fault("linkedin", "rate_limit", (Reply.of(429),)),
+    Fault("linkedin", "revoked", (Reply.of(401, {"serviceErrorCode": 65601}),)),
+    Fault("linkedin", "validation", (Reply.of(422, {"message": "Index: 0, ERROR :: /user"}),), asked=3),
+    Fault("linkedin", "elements_pushed_back", (Reply.of(200, {"elements": [{"status": 429}] * 3}),)),
+    Fault("linkedin", "elements_refused", (Reply.of(200, {"elements": [{"status": 422}] * 3}),), ends=R, asked=1),
+    Fault("linkedin", "server_error", (Reply.of(500),), ends=U, asked=1),
+    Fault("microsoft", "rate_limit", (Reply.of(429),)),
+    Fault("microsoft", "token", (Reply.of(401),)),
+    Fault("microsoft", "details", (Reply.of(200, {"error": {"details": [{"index": i} for i in range(3)]}}),), ends=R, asked=1),
+    Fault("matomo", "stopped_midway", (Reply.of(500, {"status": "error", "tracked": 0}),), asked=2),
+    Fault("matomo", "rate_limit", (Reply.of(429),)),
+    Fault("posthog", "overloaded", (Reply.of(503),)),
+    Fault("posthog", "too_big", (Reply.of(413),), asked=3),
+    Fault("posthog", "key", (Reply.of(401),)),
+    Fault("posthog", "quota", (Reply.of(200, {"status": 1, "quota_limited": ["events"]}),), ends=R, asked=1),
+    Fault("ga4", "server_error_of_a_purchase", (Reply.of(503),)),
+    Fault("clickhouse", "too_many_parts", (exception("252", 500),)),
+    Fault("clickhouse", "no_table", (exception("60", 404),)),
+    Fault("clickhouse", "parse", (exception("27", 400),), asked=3),
+    Fault("webhook", "server_error", (Reply.of(500),), asked=4),
+    Fault("webhook", "gone", (Reply.of(410),), asked=4),
+    Fault("webhook", "moved", (Reply(307, b"", (("location", "http://127.0.0.1:9/"),)),), asked=4),
 )
-def test_refused_credentials_park_and_lose_nothing(name: str, secret: str) -> None:
-    """A wrong token stops the destination; no event is rejected for it."""
-    done, requests, groups = _deliver(name, _rows(name, 3), {**settings_of(name), secret: "wrong"})
-    assert requests == groups
-    assert set(done.values()) == {Act.PARK}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f"{f.name}-{f.what}")
+async def test_an_error_leads_to_the_documented_action(tmp_path: Path, fault: Fault) -> None:
+    """Pushed back: sent again. Our credentials: held, then sent. Refused: halved. Refused by row: over. In doubt: by dedupe key."""
+    async with _at(tmp_path, fault.name) as (house, platform, sink):
+        platform.faults = deque(fault.replies)
+        await _post(house, fault.name, range(3))
+        await house.until_ended(fault.name, 3)
+        counts = await house.check({fault.name: sink})
+        ends = fault.ends or GOOD[fault.name]
+        assert counts[fault.name] == {ends: 3}
+        assert sink.count <= fault.asked + 1
+        if fault.ends is None:
+            assert len(platform.taken) == 3
+            assert sink.count >= fault.asked
+        else:
+            assert sink.count == fault.asked
+
+
+PARKED: Final = {
+    "meta": _error(400, code=190),
+    "tiktok": Reply.of(200, {"code": 40105}),
+    "google_data_manager": _error(403, status="PERMISSION_DENIED"),
+    "linkedin": Reply.of(401, {"serviceErrorCode": 65601}),
+    "microsoft": Reply.of(401),
+    "matomo": Reply.of(401, {"status": "error", "tracked": 0}),
+    "posthog": Reply.of(401),
+    "clickhouse": exception("516", 403),
+    "webhook": Reply.of(410),
+}
+
+
+@pytest.mark.parametrize("name", PARKED)
+async def test_refused_credentials_park_the_destination_and_lose_nothing(tmp_path: Path, name: str) -> None:
+    """While the platform refuses us, every event waits; once it takes us again, every event arrives."""
+    async with _at(tmp_path, name) as (house, platform, sink):
+        platform.broken = PARKED[name]
+        await _post(house, name, range(5))
+        await house.until(lambda: house.runner.states()[name].breaker is not State.CLOSED)
+        assert house.ended(name) == 0
+        platform.broken = None
+        await house.until_ended(name, 5)
+        assert (await house.check({name: sink}))[name] == {GOOD[name]: 5}
+    assert len(platform.taken) == 5
+
+
+async def test_a_token_that_ended_is_renewed_once(tmp_path: Path) -> None:
+    """Google answers 401 in the middle: one fresh token is asked for, the batch goes out again, nothing is lost."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    credentials = json.dumps({"client_email": "gate@project.iam.gserviceaccount.com", "private_key": key})
+    async with _at(tmp_path, "google_data_manager", access_token=None, credentials=credentials) as (house, platform, sink):
+        platform.faults = deque([Reply.of(200, {"access_token": "old", "expires_in": 3600})])
+        await _post(house, "google_data_manager", range(3))
+        await house.until_ended("google_data_manager", 3)
+        assert [r.path for r in sink.requests] == ["/token", "/v1/events:ingest", "/token", "/v1/events:ingest"]
+        assert len(platform.taken) == 3
+
+
+@pytest.mark.parametrize("name", [n for n in platforms.NAMES if n not in ("ga4", "webhook")])
+async def test_one_poison_event_of_a_thousand_spoils_nothing_else(tmp_path: Path, name: str) -> None:
+    """The one event that the platform refuses ends rejected, the other 999 arrive once, in ≤ 2·⌈log2 n⌉ extra requests a batch."""
+    poisoned, total = 613, 1000
+    async with _at(tmp_path, name) as (house, platform, sink):
+        await _post(house, name, range(total), poisoned=poisoned)
+        await house.until_ended(name, total, 20)
+        counts = await house.check({name: sink})
+        outcomes = await house.outcomes()
+    assert counts[name] == {GOOD[name]: total - 1, R: 1}
+    assert outcomes[poisoned] == {name: R}
+    assert set(platform.taken) == {f"ev-{n}" for n in range(total) if n != poisoned}
+    assert set(platform.taken.values()) == {1}
+    chunk = open_lane(load(name), load(name).settings.model_validate(settings_of(name))).chunk(2_000)
+    size = min(chunk, load(name).batch.events)
+    groups = sum(-(-min(chunk, total - start) // size) for start in range(0, total, chunk))
+    assert sink.count - groups <= extra_requests(size)
+
+
+async def test_a_webhook_that_refuses_one_event_gets_all_others(tmp_path: Path) -> None:
+    """A receiver that never takes one event is asked for it again and again, and the others arrive meanwhile, each once."""
+    async with _at(tmp_path, "webhook") as (house, platform, sink):
+        await _post(house, "webhook", range(12), poisoned=5)
+        await house.until_ended("webhook", 12, 20)
+        counts = await house.check({"webhook": sink})
+        assert counts["webhook"] == {D: 11, R: 1}
+        assert set(platform.taken.values()) == {1}
+        assert len(platform.taken) == 11
+
+
+async def test_ga4_gets_requests_of_one_client_and_25_events(tmp_path: Path) -> None:
+    """The Measurement Protocol names one client a request: a thousand purchases of it go out in forty requests."""
+    async with _at(tmp_path, "ga4") as (house, platform, sink):
+        await _post(house, "ga4", range(1000))
+        await house.until_ended("ga4", 1000, 20)
+        assert (await house.check({"ga4": sink}))["ga4"] == {A: 1000}
+    assert len(platform.taken) == 1000
+    assert sink.count <= 1000 / 25 + 1000 / 100, "a few more where a chunk ends"
+
+
+async def test_files_stand_whole_where_they_belong(tmp_path: Path) -> None:
+    """The directory holds complete files under the hour of their events, with every event once, and no draft."""
+    destination = load("file")
+    settings = destination.settings.model_validate({"path": str(tmp_path / "out")})
+    async with open_house(tmp_path, [open_lane(destination, settings)]) as house:
+        await _post(house, "file", range(200))
+        await house.until_ended("file", 200)
+        assert (await house.check())["file"] == {D: 200}
+    files = await asyncio.to_thread(lambda: sorted((tmp_path / "out").rglob("*.jsonl.*")))
+    rows = [json.loads(line) for file in files for line in gzip.decompress(file.read_bytes()).splitlines()]
+    assert Counter(row["event_id"] for row in rows) == Counter(f"ev-{n}" for n in range(200))
+    assert all(file.parent.parent.name.startswith("dt=") for file in files)
+    assert not [p for p in (tmp_path / "out").rglob(".*")]
+
+
+def test_mock_platforms_refuse_what_the_real_ones_refuse() -> None:
+    """A platform that takes everything proves nothing: an event that is too old, spoilt or sent without a token is refused."""
+    from ebbgate.demo.sink import Received
+
+    now_s = int(time.time())
+    for name in platforms.NAMES:
+        destination = load(name)
+        settings = destination.settings.model_validate(settings_of(name))
+        row = destination.render(_clean(name, 1, now_s * 1000, poison=True), settings)
+        assert not isinstance(row, Skip)
+        request = destination.envelope([row], settings)
+        if destination.sign is not None:
+            request = destination.sign(request, settings, now_s)
+        address, _, query = request.url.partition("?")
+        path = "/" + address.split("/", 3)[3]
+        received = Received(0, request.method, path, query, request.headers, request.body, 0.0)
+        platform = Platform(name, now_s)
+        platform(received)
+        assert not platform.taken or name == "ga4", name

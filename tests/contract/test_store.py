@@ -13,7 +13,7 @@ from ebbgate.errors import LeaseLost, StoreError
 from ebbgate.model import Outcome
 from ebbgate.store.memory import MemoryStore
 from ebbgate.store.options import Options
-from ebbgate.store.protocol import Appended, NewEvent, Result, Store
+from ebbgate.store.protocol import Appended, Holding, NewEvent, Result, Store
 from ebbgate.store.sqlite import SqliteStore
 from tests.unit.store import kit
 from tests.unit.store.kit import KEYS, NOW, deliver, event, key_of, payload, take
@@ -400,10 +400,14 @@ class TestHeld:
             [event(1, to=[], held=["ga4", "meta"], subject=b"s" * 16), event(2, to=[], held=["meta"], subject=b"t" * 16)]
         )
         assert await deliver(store, "meta") == []
-        assert sorted(await store.held(b"s" * 16)) == [(d, payload(1, d), NOW + 600_000) for d in ("ga4", "meta")]
-        assert await store.release_held(b"s" * 16, ["meta"], now_ms=NOW + 1, entry=kit.released) == 1
-        assert await store.release_held(b"s" * 16, ["meta"], now_ms=NOW + 1, entry=kit.released) == 0
-        assert [h[0] for h in await store.held(b"s" * 16)] == ["ga4"]
+        held = {h.destination: h for h in await store.held(b"s" * 16)}
+        assert {d: (h.payload, h.subject, h.until_ms) for d, h in held.items()} == {
+            d: (payload(1, d), b"s" * 16, NOW + 600_000) for d in ("ga4", "meta")
+        }
+        assert await store.release_held(b"t" * 16, [held["meta"].id], now_ms=NOW + 1, entry=kit.released) == 0
+        assert await store.release_held(b"s" * 16, [held["meta"].id], now_ms=NOW + 1, entry=kit.released) == 1
+        assert await store.release_held(b"s" * 16, [held["meta"].id], now_ms=NOW + 1, entry=kit.released) == 0
+        assert [h.destination for h in await store.held(b"s" * 16)] == ["ga4"]
         assert await self._settle_all(store, "meta") == [payload(1, "meta")]
         trace = await store.trace(key_of(1))
         assert trace is not None
@@ -426,12 +430,25 @@ class TestHeld:
             None, None, expired_before_ms=NOW + 2000 + 600_000, outcome=Outcome.EXPIRED, entry=kit.shredded
         )
         assert (gone, late) == (1, 1)
-        assert await store.shred_held(None, ["ga4"], expired_before_ms=NOW * 2, outcome=Outcome.EXPIRED, entry=kit.shredded) == 0
+        assert await store.shred_held(None, [-1], expired_before_ms=NOW * 2, outcome=Outcome.EXPIRED, entry=kit.shredded) == 0
         for number, outcome in ((1, Outcome.WITHDRAWN), (2, Outcome.EXPIRED), (3, None)):
-            assert await store.release_held(bytes([number]) * 16, ["meta"], now_ms=NOW, entry=kit.released) == (number == 3)
+            assert await kit.release(store, bytes([number]) * 16) == (number == 3)
             trace = await store.trace(key_of(number))
             assert trace is not None
             assert trace.outcomes["meta"][0] is outcome
+
+    async def test_what_is_parked_is_counted(self, store: Store) -> None:
+        """Events of the fullest key of a visitor, events in all, bytes in all; less again after release and shredding."""
+        both, only = b"s" * 16 + b"t" * 16, b"t" * 16
+        await store.append([event(1, to=[], held=["ga4", "meta"], subject=both), event(2, to=[], held=["meta"], subject=only)])
+        assert (store.holding(b"s" * 16).visitor, store.holding(both).visitor, store.holding(b"").visitor) == (1, 2, 0)
+        full = store.holding(only)
+        assert full.events == 2
+        assert full.bytes >= sum(len(h.payload) for h in await store.held(only))
+        assert set(store.held_subjects()) == {both, only}
+        assert await kit.release(store, b"s" * 16) == 2
+        assert await store.shred_held(only, None, expired_before_ms=0, outcome=Outcome.WITHDRAWN, entry=kit.shredded) == 1
+        assert store.holding(both) == Holding(0, 0, 0)
 
 
 class TestTrace:

@@ -45,7 +45,7 @@ async def _work(directory: Path, failpoint: Any, begin_at: int, told: Connection
                 await store.shred_held(subject, None, expired_before_ms=0, outcome=Outcome.WITHDRAWN, entry=kit.shredded)
                 told.send(("shredded", number + 1))
             else:
-                await store.release_held(subject, ["webhook"], now_ms=NOW, entry=kit.released)
+                await kit.release(store, subject)
             if number % 10 == 0:
                 for destination in ("ga4", "meta", "webhook"):
                     await _deliver(store, destination, told)

@@ -19,7 +19,7 @@ from tests.scale import scaled
 from tests.unit.store import kit
 from tests.unit.store.kit import NOW, deliver, event, payload, take
 
-CUTS = scaled(100)
+CUTS = scaled(60)
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """Which duplicate keys are claimed: exact, in memory, without an index that decays.
 
-The segment being written has a set. A sealed one has its keys in one run of bytes, grouped by their first bits, searched in
-C within a group of about eight: 16 bytes a key and no false answer; a sieve before them ends nearly every look-up of a new
-key after one step, however many segments there are. Conversions are known over the whole window, other
-events over the newest segments (specs/performance.md §9.3, specs/reliability.md §2.5).
+The segment being written has a set. A sealed one has its keys in one run of bytes, grouped by their last bits, searched in
+C within a group of about eight: 16 bytes a key and no false answer. A sieve before them ends nearly every look-up of a new
+key after one step, however many segments there are. Conversions are known over the whole window, other events over the
+newest segments (specs/performance.md §9.3, specs/reliability.md §2.5).
+
+Groups and sieve use the end of a key: that is an HMAC's, evenly spread. Its first byte is not (it tells the trust class).
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class KeyIndex:
 
     @classmethod
     def of(cls, groups: Iterable[tuple[int, bytes]], count: int) -> KeyIndex:
-        """Build from (first two bytes as a number, all keys that begin so), ascending; `count` keys in about all."""
+        """Build from (last two bytes as a number, all keys that end so), ascending; `count` keys in about all."""
         bits = min(_MAX_BITS, max(0, (count // _GROUP).bit_length()))
         shift = _MAX_BITS - bits
         offsets = array("I", bytes(4 * ((1 << bits) + 1)))
@@ -61,7 +63,7 @@ class KeyIndex:
         return len(self._blob) // KEY
 
     def __contains__(self, key: bytes) -> bool:
-        bucket = (key[0] << 8 | key[1]) >> self._shift
+        bucket = (key[14] << 8 | key[15]) >> self._shift
         low, high = self._offsets[bucket] * KEY, self._offsets[bucket + 1] * KEY
         at = self._blob.find(key, low, high)
         while at >= 0 and (at - low) % KEY:  # a match across two neighbours is none
@@ -88,13 +90,13 @@ class Sieve:
     def add(self, blob: bytes) -> None:
         """Take in keys of 16 bytes each."""
         mask, bitmap = self._mask, self._new
-        for word in memoryview(blob).cast("I")[:: KEY // 4]:
+        for word in memoryview(blob).cast("I")[2 :: KEY // 4]:
             at = word & mask
             bitmap[at >> 3] |= 1 << (at & 7)
 
     def perhaps(self, key: bytes) -> bool:
         """False when the key was not added in this generation or the last."""
-        at = int.from_bytes(key[:4], sys.byteorder) & self._mask
+        at = int.from_bytes(key[8:12], sys.byteorder) & self._mask
         return bool((self._new[at >> 3] | self._old[at >> 3]) >> (at & 7) & 1)
 
     def turn(self) -> None:

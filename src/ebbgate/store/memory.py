@@ -14,8 +14,8 @@ from ebbgate.audit.entry import Entry
 from ebbgate.errors import LeaseLost, StoreError
 from ebbgate.model import Outcome
 from ebbgate.store import outcomes
-from ebbgate.store.keys import concerns
 from ebbgate.store.memory_rows import Attempt, Held, Late, Queue, Row
+from ebbgate.store.parked import ParkedRows
 from ebbgate.store.progress import Progress
 from ebbgate.store.protocol import (
     Appended,
@@ -23,6 +23,8 @@ from ebbgate.store.protocol import (
     DeadLetter,
     EntryOf,
     EventTrace,
+    HeldDelivery,
+    Holding,
     Lease,
     Logged,
     NewEvent,
@@ -47,7 +49,7 @@ class MemoryStore:
         self._nseq = 0
         self._numbers = count(1)
         self._choices: dict[bytes, dict[str, tuple[str, int]]] = {}
-        self._held: list[Held] = []
+        self._held: ParkedRows[Held] = ParkedRows()
         self._outcomes: dict[bytes, dict[str, tuple[Outcome | None, str, int]]] = {}
         self._attempt_entries: dict[bytes, list[int]] = {}
 
@@ -92,7 +94,7 @@ class MemoryStore:
             self._rows[self._end] = Row(event, len(event.payloads))
         for name in event.held:
             self._queues.setdefault(name, Queue(Progress(self._end)))
-            self._held.append(Held(name, self._end, event))
+            self._held.add(Held(next(self._numbers), name, self._end, event))
         stands: dict[str, tuple[Outcome | None, str, int]] = {}
         for names, why in ((event.payloads, ""), (event.held, "held")):
             for name in names:
@@ -210,7 +212,7 @@ class MemoryStore:
             times = [self._rows[waiting[0]].event.at_ms] if waiting else []
             times += [e.queued.at_ms for e in late]
             dead = len(queue.exceptions) - len(late)
-            held = sum(h.destination == name for h in self._held)
+            held = sum(h.destination == name for h in self._held.all())
             states.append(QueueState(name, len(waiting) + len(late), len(late), dead, held, min(times, default=0)))
         return states
 
@@ -259,9 +261,9 @@ class MemoryStore:
         """What is on record."""
         return {s: dict(self._choices[s]) for s in subjects if s in self._choices}
 
-    async def release_held(self, subject: bytes, destinations: Collection[str], *, now_ms: int, entry: EntryOf) -> int:
-        """Queue a visitor's held deliveries."""
-        found = [h for h in self._held if concerns(h.event.subject, subject) and h.destination in destinations]
+    async def release_held(self, subject: bytes, ids: Collection[int], *, now_ms: int, entry: EntryOf) -> int:
+        """Queue these held deliveries of a visitor."""
+        found = [h for h in self._held.of(subject) if h.id in ids]
         for one in found:
             event = one.event
             number = next(self._numbers)
@@ -273,7 +275,7 @@ class MemoryStore:
     async def shred_held(
         self,
         subject: bytes | None,
-        destinations: Collection[str] | None,
+        ids: Collection[int] | None,
         *,
         expired_before_ms: int,
         outcome: Outcome,
@@ -282,18 +284,25 @@ class MemoryStore:
         """Delete held deliveries."""
         found = [
             h
-            for h in self._held
-            if (concerns(h.event.subject, subject) if subject is not None else h.event.held_until_ms <= expired_before_ms)
-            and (destinations is None or h.destination in destinations)
+            for h in (self._held.all() if subject is None else self._held.of(subject))
+            if (subject is not None or h.event.held_until_ms <= expired_before_ms) and (ids is None or h.id in ids)
         ]
         for one in found:
             self._note(one.event.key, one.destination, outcome, "", 0)
         return self._unhold(found, entry)
 
-    async def held(self, subject: bytes) -> Sequence[tuple[str, bytes, int]]:
+    async def held(self, subject: bytes) -> Sequence[HeldDelivery]:
         """What is parked for a visitor."""
-        mine = [h for h in self._held if concerns(h.event.subject, subject)]
-        return [(h.destination, h.event.held[h.destination], h.event.held_until_ms) for h in mine]
+        mine = self._held.of(subject)
+        return [HeldDelivery(h.id, h.destination, h.subject, h.event.held[h.destination], h.event.held_until_ms) for h in mine]
+
+    def holding(self, subject: bytes) -> Holding:
+        """How much is parked: for these joined subject keys, and in all."""
+        return self._held.holding(subject)
+
+    def held_subjects(self) -> Collection[bytes]:
+        """Joined subject keys of everything that is parked."""
+        return {h.subject for h in self._held.all()}
 
     async def trace(self, key: bytes) -> EventTrace | None:
         """Everything about one event."""

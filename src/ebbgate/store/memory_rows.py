@@ -56,6 +56,17 @@ class Queue:
 class Held:
     """One parked delivery."""
 
+    id: int
     destination: str
     position: int
     event: NewEvent
+
+    @property
+    def subject(self) -> bytes:
+        """Joined keys of the event."""
+        return self.event.subject
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload."""
+        return len(self.event.held[self.destination])

@@ -123,6 +123,26 @@ class QueueState:
     oldest_ms: int  #: receipt of the oldest waiting event, 0 = none
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class HeldDelivery:
+    """One delivery that waits for its visitor's decision, opened."""
+
+    id: int  #: never used again
+    destination: str
+    subject: bytes  #: joined keys of the event
+    payload: bytes
+    until_ms: int  #: shredded then, if nothing was decided
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """How much is parked, for the bounds."""
+
+    visitor: int  #: events of the visitor
+    events: int  #: in all
+    bytes: int  #: payloads as stored, in all
+
+
 @dataclass(frozen=True, slots=True)
 class Logged:
     """One log entry as stored."""
@@ -199,22 +219,31 @@ class Store(Protocol):
     async def choices(self, subjects: Collection[bytes]) -> Mapping[bytes, Mapping[str, tuple[str, int]]]:
         """What is on record: subject → purpose → (state, at_ms)."""
 
-    async def release_held(self, subject: bytes, destinations: Collection[str], *, now_ms: int, entry: EntryOf) -> int:
-        """Queue a visitor's held deliveries. Returns how many."""
+    async def release_held(self, subject: bytes, ids: Collection[int], *, now_ms: int, entry: EntryOf) -> int:
+        """Queue these held deliveries of a visitor (one 16-byte key). Returns how many were still there."""
 
     async def shred_held(
         self,
         subject: bytes | None,
-        destinations: Collection[str] | None,
+        ids: Collection[int] | None,
         *,
         expired_before_ms: int,
         outcome: Outcome,
         entry: EntryOf,
     ) -> int:
-        """Delete held deliveries, of one visitor or all expired ones, so that their bytes are gone. Returns how many."""
+        """Delete held deliveries so that their bytes are gone: of one visitor (`ids` None: all of them), or all expired ones.
 
-    async def held(self, subject: bytes) -> Sequence[tuple[str, bytes, int]]:
-        """(destination, payload, until_ms) of what is parked for a visitor."""
+        Returns how many. `entry` is asked only when there are some.
+        """
+
+    async def held(self, subject: bytes) -> Sequence[HeldDelivery]:
+        """What is parked for a visitor (one 16-byte key)."""
+
+    def holding(self, subject: bytes) -> Holding:
+        """How much is parked: for these joined subject keys, and in all. Waits for nothing."""
+
+    def held_subjects(self) -> Collection[bytes]:
+        """Joined subject keys of everything that is parked."""
 
     async def trace(self, key: bytes) -> EventTrace | None:
         """Everything about one event, or None."""

@@ -25,7 +25,7 @@ import apsw
 from ebbgate.audit.entry import Entry
 from ebbgate.errors import StoreBroken, StoreError, StoreFull
 from ebbgate.model import Outcome
-from ebbgate.store.keys import KeyRing, concerns
+from ebbgate.store.keys import KeyRing
 from ebbgate.store.options import Options
 from ebbgate.store.protocol import (
     Appended,
@@ -33,6 +33,8 @@ from ebbgate.store.protocol import (
     DeadLetter,
     EntryOf,
     EventTrace,
+    HeldDelivery,
+    Holding,
     Lease,
     Logged,
     NewEvent,
@@ -238,11 +240,11 @@ class SqliteStore:
         """What is on record: subject → purpose → (state, at_ms)."""
         return await self._read(lambda: self._reader.choices(subjects)) if subjects else {}
 
-    async def release_held(self, subject: bytes, destinations: Collection[str], *, now_ms: int, entry: EntryOf) -> int:
-        """Queue a visitor's held deliveries. Returns how many."""
+    async def release_held(self, subject: bytes, ids: Collection[int], *, now_ms: int, entry: EntryOf) -> int:
+        """Queue these held deliveries of a visitor. Returns how many were still there."""
 
         def change(delivery: Delivery) -> Done:
-            parked = [p for p in self._parked(subject) if delivery.names[p.bit] in destinations]
+            parked = [p for p in self._parked(subject) if p.id in ids]
             opened = [(p, self._payload(p, delivery)) for p in parked]
             done = delivery.release([(p, payload) for p, payload in opened if payload is not None], now_ms, entry)
             return Done(done.value, lambda: self._upkeep.delete_held(parked))
@@ -253,7 +255,7 @@ class SqliteStore:
     async def shred_held(
         self,
         subject: bytes | None,
-        destinations: Collection[str] | None,
+        ids: Collection[int] | None,
         *,
         expired_before_ms: int,
         outcome: Outcome,
@@ -265,8 +267,7 @@ class SqliteStore:
             parked = [
                 p
                 for p in self._parked(subject)
-                if (subject is not None or p.until <= expired_before_ms)
-                and (destinations is None or delivery.names[p.bit] in destinations)
+                if (subject is not None or p.until <= expired_before_ms) and (ids is None or p.id in ids)
             ]
             done = delivery.shred(parked, outcome, self._options.clock_ms(), entry)
             return Done(done.value, lambda: self._upkeep.delete_held(parked))
@@ -274,15 +275,24 @@ class SqliteStore:
         count: int = await self._change(change)
         return count
 
-    async def held(self, subject: bytes) -> Sequence[tuple[str, bytes, int]]:
-        """(destination, payload, until_ms) of what is parked for a visitor."""
+    async def held(self, subject: bytes) -> Sequence[HeldDelivery]:
+        """What is parked for a visitor."""
 
-        def change(delivery: Delivery) -> Done:  # on the writer: nothing is released or shredded while it reads
-            found = [(delivery.names[p.bit], self._payload(p, delivery), p.until) for p in self._parked(subject)]
-            return Done([one for one in found if one[1] is not None])
+        def change(delivery: Delivery) -> Done:  # on the writer: after all that was handed in, and nothing changes while it reads
+            found = [(p, self._payload(p, delivery)) for p in self._parked(subject)]
+            names = delivery.names
+            return Done([HeldDelivery(p.id, names[p.bit], p.subject, body, p.until) for p, body in found if body is not None])
 
-        found: Sequence[tuple[str, bytes, int]] = await self._change(change)
+        found: Sequence[HeldDelivery] = await self._change(change)
         return found
+
+    def holding(self, subject: bytes) -> Holding:
+        """How much is parked: for these joined subject keys, and in all."""
+        return self._opened().parked.holding(subject)
+
+    def held_subjects(self) -> Collection[bytes]:
+        """Joined subject keys of everything that is parked."""
+        return {p.subject for p in self._opened().parked.all()}
 
     async def trace(self, key: bytes) -> EventTrace | None:
         """Everything about one event, or None."""
@@ -296,7 +306,8 @@ class SqliteStore:
         return Done(done.value, self._upkeep.cut) if done.value else done
 
     def _parked(self, subject: bytes | None) -> list[Parked]:
-        return [p for p in list(self._opened().parked.values()) if subject is None or concerns(p.subject, subject)]
+        parked = self._opened().parked
+        return parked.all() if subject is None else parked.of(subject)
 
     def _payload(self, one: Parked, delivery: Delivery) -> bytes | None:
         with self._upkeep.segment(one.segment) as db:

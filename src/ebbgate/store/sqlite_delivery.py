@@ -61,6 +61,12 @@ class Parked:
     bit: int
     key: bytes
     subject: bytes
+    size: int
+
+    @property
+    def id(self) -> int:
+        """Position and destination in one number."""
+        return self.position << 6 | self.bit
 
 
 class Delivery:

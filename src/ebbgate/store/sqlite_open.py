@@ -11,6 +11,7 @@ from ebbgate.errors import StoreBroken
 from ebbgate.store.duplicates import DuplicateWindow
 from ebbgate.store.keys import KeyRing
 from ebbgate.store.options import Options
+from ebbgate.store.parked import ParkedRows
 from ebbgate.store.sqlite_connect import check_library, fetch, sync_directory, translate, writer
 from ebbgate.store.sqlite_delivery import SQL as DELIVERY
 from ebbgate.store.sqlite_delivery import Delivery, Numbers, Parked
@@ -63,7 +64,7 @@ def _segments(
     window = DuplicateWindow(window_ms=options.window_ms, recent=options.recent)
     released = {tuple(r) for r in fetch(delivery.db, DELIVERY["released"])}
     numbers.last = delivery.last_nseq()
-    parked: dict[tuple[int, int], Parked] = {}
+    parked: ParkedRows[Parked] = ParkedRows()
     leftover: list[Parked] = []
     sealed: list[tuple[int, int]] = []
     unfinished: list[int] = []
@@ -77,12 +78,12 @@ def _segments(
             continue
         segment = Segment.open(files, number, now_ms=now_ms, synchronous=options.synchronous, vfs=options.vfs)
         numbers.last = max(numbers.last, segment.last_nseq)
-        for row, event, until, at, bit, subject, key in fetch(segment.db, SEGMENT["all_held"]):
-            one = Parked(number, row, position(number, event), until, at, bit, key, subject)
+        for row, event, until, at, bit, subject, key, size in fetch(segment.db, SEGMENT["all_held"]):
+            one = Parked(number, row, position(number, event), until, at, bit, key, subject, size)
             if (number, row) in released:
                 leftover.append(one)
             else:
-                parked[number, row] = one
+                parked.add(one)
         if segment.meta("sealed") is None:
             if active is not None:
                 raise StoreBroken(f"{segment.path.name}: a second unsealed segment", code="store_damaged")

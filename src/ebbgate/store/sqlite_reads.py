@@ -124,7 +124,7 @@ class Reader:
         released = {tuple(r) for r in fetch(self._main(), DELIVERY["released"])}
         numbers = present(self._segments)
         for number in numbers:
-            for row, _, _, _, bit, _, _ in fetch(self._db(segment_path(self._segments, number)), SEGMENT["all_held"]):
+            for row, _, _, _, bit, *_ in fetch(self._db(segment_path(self._segments, number)), SEGMENT["all_held"]):
                 held[bit] = held.get(bit, 0) + ((number, row) not in released)
         states = []
         for bit, (name, cursor) in sorted(self.names().items()):

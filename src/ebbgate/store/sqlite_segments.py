@@ -120,18 +120,6 @@ class Segment:
         if rows.log:
             self.last_nseq = rows.log[-1][0]
 
-    def counts(self, after: int = 0) -> dict[int, int]:
-        """Events a destination bit beyond a row id."""
-        found: dict[int, int] = {}
-        for mask, count, _ in fetch(self.db, SQL["counts"], (after,)):
-            for bit in bits(mask):
-                found[bit] = found.get(bit, 0) + count
-        return found
-
-    def first_nseq(self) -> int:
-        """Number of its first log entry, 0 when it has none."""
-        return int(first(self.db, SQL["first_nseq"])[0])
-
     def all_claims(self) -> tuple[set[bytes], set[bytes]]:
         """(all keys, those of conversions), from the rows."""
         keys: set[bytes] = set()

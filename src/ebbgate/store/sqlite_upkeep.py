@@ -19,7 +19,7 @@ from typing import Final
 
 import apsw
 
-from ebbgate.store.sqlite_connect import PAGE_SIZE, fetch, first, immediate, many, private, sync_directory
+from ebbgate.store.sqlite_connect import BUSY_MS, PAGE_SIZE, fetch, first, immediate, many, private, sync_directory
 from ebbgate.store.sqlite_connect import writer as connect
 from ebbgate.store.sqlite_delivery import SQL as DELIVERY
 from ebbgate.store.sqlite_delivery import Delivery, Done, Parked
@@ -46,6 +46,7 @@ class SqliteUpkeep(Upkeep):
         self._writer: Writer | None = None
         self._frames: dict[str, int] = {}
         self._checkpointing: set[str] = set()
+        self._uncut: set[int] = set()  #: segments whose WAL may still hold bytes of shredded rows
         self._pruning = False
 
     def start(self, writer: Writer) -> None:
@@ -87,6 +88,8 @@ class SqliteUpkeep(Upkeep):
                 self._begin_checkpoint(name)
         if not self._pruning:
             self._begin_prune()
+        for number in tuple(self._uncut):
+            self._cut_segment(number)
 
     def _seal(self) -> None:
         state = self._state
@@ -192,7 +195,7 @@ class SqliteUpkeep(Upkeep):
         end = position(number, last_id)
         if any(p.cursor < end for p in state.delivery.progress.values()):
             return
-        if any(one.segment == number for one in state.parked.values()):
+        if any(one.segment == number for one in state.parked.all()):
             return
         self._pruning = True
         self._do(lambda: self._prune(number))
@@ -230,14 +233,26 @@ class SqliteUpkeep(Upkeep):
         by_segment: dict[int, list[int]] = defaultdict(list)
         for one in parked:
             by_segment[one.segment].append(one.row)
-            state.parked.pop((one.segment, one.row), None)
+            state.parked.remove(one)
         for number, rows in by_segment.items():
+            with self.segment(number) as db, immediate(db):
+                many(db, SEGMENT["delete_held"], [(row,) for row in rows])
+            self._failpoint("held.deleted")
+            self._cut_segment(number)
+
+    def _cut_segment(self, number: int) -> None:
+        """On the writer: cut a segment's WAL. While a reader is in the way, after the next round again: nobody waits for it."""
+        self._uncut.add(number)
+        if segment_path(self._state.directory / "segments", number).exists():  # else it is pruned, and its WAL with it
             with self.segment(number) as db:
-                with immediate(db):
-                    many(db, SEGMENT["delete_held"], [(row,) for row in rows])
-                self._failpoint("held.deleted")
-                with suppress(apsw.BusyError):  # the next checkpoint cuts it
+                db.set_busy_timeout(0)
+                try:
                     db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                except apsw.BusyError:
+                    return
+                finally:
+                    db.set_busy_timeout(BUSY_MS)
+        self._uncut.discard(number)
 
     def cut(self) -> None:
         """On the writer: fold the delivery database's WAL in and cut it, so that deleted bytes are gone."""

@@ -23,6 +23,7 @@ from ebbgate.errors import StoreBroken, StoreError, StoreFull
 from ebbgate.store.duplicates import DuplicateWindow
 from ebbgate.store.keys import KeyRing
 from ebbgate.store.options import Options
+from ebbgate.store.parked import ParkedRows
 from ebbgate.store.protocol import Appended, NewEvent
 from ebbgate.store.sealing import seal_body, seal_held, seal_opening
 from ebbgate.store.sqlite_connect import fetch, translate
@@ -55,7 +56,7 @@ class State:
     numbers: Numbers
     window: DuplicateWindow
     active: Segment
-    parked: dict[tuple[int, int], Parked] = field(default_factory=dict)  #: held deliveries by (segment, row)
+    parked: ParkedRows[Parked] = field(default_factory=ParkedRows)  #: held deliveries
     sealed: list[tuple[int, int]] = field(default_factory=list)  #: (segment, last row) indexed and not pruned, oldest first
     lock: int = -1  #: descriptor of the commit lock, -1 when the files are ours alone
 
@@ -224,7 +225,7 @@ class Writer:
         state.active.committed(rows)
         state.window.add(fresh, conversions)
         for one in parked:
-            state.parked[one.segment, one.row] = one
+            state.parked.add(one)
         self.full = False
 
     def _row(self, event: NewEvent, rows: Rows, fresh: set[bytes], conversions: set[bytes], parked: list[Parked]) -> Appended:
@@ -253,7 +254,7 @@ class Writer:
             parked.append(
                 Parked(
                     state.active.number, row, position(state.active.number, number), event.held_until_ms, event.at_ms, bit,
-                    event.key, event.subject,
+                    event.key, event.subject, len(sealed),
                 )
             )  # fmt: skip
         rows.events.append((number, rows.log[-1][0], event.at_ms, mask, event.key, event.subject))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -10,8 +11,23 @@ from ebbgate.errors import PolicyError, StoreError
 from ebbgate.model import CleanEvent, Consent, ConsentState, Scalar, Value
 from ebbgate.policy.clean import clean, clean_everything, dump, load, recheck, with_consent
 from ebbgate.policy.decide import decide
+from ebbgate.policy.load import load_texts
 from ebbgate.policy.plan import Policy, PolicySet
-from tests.unit.policy.making import CONSENT, DENIED, GRANTED, NOW_MS, ROOT, consent, event, lower, policies, policy, pseudonym
+from tests.unit.policy.making import (
+    CONSENT,
+    DENIED,
+    FACTS,
+    GRANTED,
+    HEAD,
+    NOW_MS,
+    ROOT,
+    consent,
+    event,
+    lower,
+    policies,
+    policy,
+    pseudonym,
+)
 
 FREE = "needs: nothing, because: x"
 ALL = consent(analytics=GRANTED, advertising=GRANTED)
@@ -272,7 +288,7 @@ def test_limited_carries_the_restriction_flags() -> None:
 def test_clean_refuses_what_was_not_permitted() -> None:
     """A withheld decision, a decision of another policy or of no destination makes no clean event."""
     rules = policy(f"  ga4: {{needs: [analytics], send: [event]}}\n  webhook: {{{FREE}, send: [event]}}")
-    other = policy(f"  ga4: {{{FREE}, send: [event]}}")
+    other = policy(f"  webhook: {{{FREE}, send: [event, user.id]}}")
     happened = event()
     withheld, sent, unknown = decide(happened, consent(), rules, ("ga4", "webhook", "meta"))
     for decision, under in ((withheld, rules), (sent, other), (unknown, rules)):
@@ -413,6 +429,21 @@ def test_recheck_takes_fields_away() -> None:
     assert found.hashed == {"user.email"}
 
 
+def test_recheck_needs_what_was_needed_then() -> None:
+    """A policy that needs less now does not make up for a consent that was withdrawn since."""
+    later = SEND.replace("needs: [advertising]", "needs: nothing, because: x")
+    gate = Gate(SEND, FIELDS, common=COMMON)
+    assert gate.now(later, common=COMMON) is not None
+    assert gate.now(later, common=COMMON, states={"advertising": "denied"}) is None
+
+
+def test_recheck_forgets_hashes_of_removed_fields() -> None:
+    """`hashed` names fields that are there."""
+    found = Gate(SEND, FIELDS, common=COMMON).now("  meta: {needs: [advertising], send: [event, order.value]}")
+    assert found is not None
+    assert found.hashed == frozenset()
+
+
 def test_recheck_shortens_what_was_stored_long() -> None:
     """Addresses, parameters and times follow the policy in force now."""
     found = Gate(SEND, FIELDS, common=COMMON).now(SEND, common="  generalise: {time: day}")
@@ -514,3 +545,20 @@ def test_clean_events_show_nothing() -> None:
     """Neither the event nor its clean form shows a value in its repr."""
     found = cleaned("event, user.id", {"user.id": "canary"})
     assert "canary" not in repr(found)
+
+
+def test_one_hash_serves_alike_destinations() -> None:
+    """Two destinations that normalise alike get the same hash, worked out once."""
+    calls: list[str] = []
+
+    def count(value: str, country: str | None) -> str | None:
+        calls.append(value)
+        return value.lower()
+
+    facts = {name: replace(FACTS[name], hashes={"user.email": count}) for name in ("ga4", "meta")}
+    body = "".join(f"  {name}: {{{FREE}, send: [event, user.email], hash: [user.email]}}\n" for name in facts)
+    (rules,) = load_texts({"a.yaml": f"{HEAD}{CONSENT}destinations:\n{body}".encode()}, facts).policies
+    happened = event({"user.email": "Ana@example.com"})
+    found = [clean(happened, d, rules, ALL, pseudonym=pseudonym) for d in decide(happened, ALL, rules, tuple(facts))]
+    assert [f.fields["user.email"] for f in found] == [sha("ana@example.com")] * 2
+    assert calls == ["Ana@example.com"]

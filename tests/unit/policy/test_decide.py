@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ebbgate.model import Consent, ConsentState, Model, Reason, Verdict
@@ -146,6 +148,23 @@ def test_what_could_not_be_made_safe_is_removed() -> None:
     assert found.removed == ("page.title", "page.url")
     (again,) = decide(event({**fields, "page.title": "fine"}), consent(), policy(text), ("ga4",))
     assert again.fields == ("event.id", "event.name", "event.time", "page.title")
+
+
+def test_removed_is_told_of_each_event() -> None:
+    """Two events that end with the same fields, one of which lost a title on the way, are told apart."""
+    rules = policy("  ga4: {needs: nothing, because: x, send: [event, page.title]}")
+    (lost,) = decide(event({"page.title": "ana@example.com"}), consent(), rules, ("ga4",))
+    (none,) = decide(event(), consent(), rules, ("ga4",))
+    assert (lost.fields, lost.removed) == (none.fields, ("page.title",))
+    assert none.removed == ()
+
+
+def test_holding_is_for_opt_in_only() -> None:
+    """Even rules that the linter would refuse do not hold where silence is no question: nothing leaves at once."""
+    rules = policy(BOTH, consent=HOLD)
+    wrong = replace(rules, consent=replace(rules.consent, model=Model.OPT_OUT))
+    (found,) = decide(event(), consent(), wrong, ("ga4",))
+    assert found.verdict is Verdict.WITHHOLD
 
 
 def test_drop_event_stops_every_destination() -> None:

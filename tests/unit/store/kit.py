@@ -133,6 +133,12 @@ def released(n: int = 1) -> Entry:
     return entries.held_released(subject=b"s" * 16, destinations=["meta"], n=n, node=NODE, at_ms=NOW, entropy=os.urandom(32))
 
 
+async def release(store: Store, subject: bytes) -> int:
+    """Release everything that is parked for a visitor."""
+    ids = {h.id for h in await store.held(subject)}
+    return await store.release_held(subject, ids, now_ms=NOW, entry=released)
+
+
 def shredded(n: int = 1) -> Entry:
     """The entry of a shredding."""
     return entries.held_shredded(

@@ -112,7 +112,7 @@ class TestRestart:
         async with opened(tmp_path) as store:
             await store.append([event(i, to=[], held=["meta"], subject=b"s" * 16) for i in range(2)])
             await store.append([event(9, to=[], held=["meta"], subject=b"t" * 16)])
-            await store.release_held(b"t" * 16, ["meta"], now_ms=NOW, entry=kit.released)
+            await kit.release(store, b"t" * 16)
         async with opened(tmp_path) as store:
             assert len(await store.held(b"s" * 16)) == 2
             assert await store.held(b"t" * 16) == []
@@ -199,7 +199,7 @@ class TestSegments:
             await store.settle(lease, [], [], cursor=chunk.scanned_to, now_ms=NOW)
             await asyncio.sleep(0.1)
             assert "seg-000001.db" in segments(tmp_path)
-            assert await store.release_held(b"s" * 16, ["meta"], now_ms=NOW, entry=kit.released) == 1
+            assert await kit.release(store, b"s" * 16) == 1
             await until(lambda: "seg-000001.db" not in segments(tmp_path))
             assert await deliver(store, "meta") == [payload(0, "meta")]
 

@@ -58,7 +58,7 @@ INSERT INTO held(id, event, until, at, bit, key, subject, payload) VALUES (?, ?,
 DELETE FROM held WHERE id = ?
 
 -- name: all_held
-SELECT id, event, until, at, bit, subject, key FROM held ORDER BY id
+SELECT id, event, until, at, bit, subject, key, length(payload) FROM held ORDER BY id
 
 -- name: held_payload
 SELECT payload FROM held WHERE id = ?
@@ -83,8 +83,8 @@ SELECT conversion, key FROM claims
 SELECT count(*) FROM claims
 
 -- name: index_keys
--- Buckets of keys by their first two bytes, made without holding the interpreter for more than a row.
-SELECT hex(substr(key, 1, 2)), group_concat(hex(key), '') FROM claims WHERE conversion >= ? GROUP BY 1 ORDER BY 1
+-- Buckets of keys by their last two bytes, made without holding the interpreter for more than a row.
+SELECT hex(substr(key, 15, 2)), group_concat(hex(key), '') FROM claims WHERE conversion >= ? GROUP BY 1 ORDER BY 1
 
 -- name: index_events
 -- Only on a sealed segment: built once, in order.
