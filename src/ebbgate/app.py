@@ -15,13 +15,15 @@ from pydantic import ValidationError
 
 from ebbgate import log
 from ebbgate.audit.entry import policy_activated
-from ebbgate.choices import SHRED_EVERY_S, Choices
+from ebbgate.choices import TEND_EVERY_S, Choices
 from ebbgate.consent.resolve import Resolver
 from ebbgate.deliver.runner import Runner, open_lane
 from ebbgate.destinations.kit import Destination, DestinationSettings
 from ebbgate.destinations.registry import DESTINATIONS
 from ebbgate.edge.admin import admin_app
 from ebbgate.edge.consent import ConsentEndpoint
+from ebbgate.edge.dialects import Dialects
+from ebbgate.edge.doctor import DoctorEndpoint
 from ebbgate.edge.events import EventsEndpoint
 from ebbgate.edge.metrics import render_metrics
 from ebbgate.edge.public import public_app
@@ -29,6 +31,7 @@ from ebbgate.edge.serving import address, listen, served
 from ebbgate.edge.sites import Sites
 from ebbgate.edge.status import StatusEndpoint
 from ebbgate.edge.visitor import Visitors
+from ebbgate.edge.visitor_cookie import VisitorCookie
 from ebbgate.errors import ConfigError, StoreError
 from ebbgate.pipeline import Decided, Pipeline, Status
 from ebbgate.policy.holder import PolicyHolder
@@ -120,7 +123,9 @@ class Gateway:
         self.runner = Runner(
             lanes, store=self.store, policies=lambda: self.policies.current, throttle=self._throttle, node=self.keys.node
         )
-        self.choices = Choices(self.store, self.keys, clock_ms=now_ms, entropy=os.urandom, wake=self.runner.wake)
+        self.choices = Choices(
+            self.store, self.keys, clock_ms=now_ms, entropy=os.urandom, wake=self.runner.wake, bounds=settings.holds
+        )
         self.pipeline = Pipeline(
             policies=self.policies,
             resolver=Resolver(),
@@ -143,8 +148,11 @@ class Gateway:
 
     def _public_app(self) -> Any:
         server = self.settings.server
+        cookie = VisitorCookie(
+            self.settings.visitor_cookie, self.choices, self.keys, govern=self.pipeline.govern, entropy=os.urandom
+        )
         events = EventsEndpoint(
-            server, self.sites, self.visitors, self.pipeline, clock_ms=self._now_ms, new_id=lambda: secrets.token_hex(16)
+            server, self.sites, self.visitors, self.pipeline, cookie, clock_ms=self._now_ms, new_id=lambda: secrets.token_hex(16)
         )
         consent = ConsentEndpoint(
             server,
@@ -152,14 +160,26 @@ class Gateway:
             self.visitors,
             self.choices,
             self.keys,
+            cookie,
             govern=self.pipeline.govern,
             drained=self.runner.drained,
             clock_ms=self._now_ms,
+            durability=self.store.durability,
         )
         status = StatusEndpoint(
-            self.sites, self.visitors, self.choices, self.keys, govern=self.pipeline.govern, clock_ms=self._now_ms
+            self.sites, self.visitors, self.choices, self.keys, cookie, govern=self.pipeline.govern, clock_ms=self._now_ms
         )
-        return public_app(server.prefix, events, consent, status, self.problems, gpc_since=server.gpc_well_known)
+        dialects = Dialects(
+            server, self.sites, self.visitors, self.pipeline, self.choices, self.keys, clock_ms=self._now_ms
+        )
+        doctor = DoctorEndpoint(
+            self.keys,
+            self.visitors,
+            ready=self.problems,
+            policies=lambda: len(self.policies.current.policies),
+            clock_ms=self._now_ms,
+        )
+        return public_app(server.prefix, events, consent, status, dialects, doctor, self.problems, gpc_since=server.gpc_well_known)
 
     def _throttle(self) -> float:
         """Seconds that a delivery leaves to the intake before its next request: none until requests queue up."""
@@ -196,7 +216,7 @@ class Gateway:
         if self.settings.delivery.enabled:
             await self.runner.start()
             stack.push_async_callback(self.runner.stop)
-        for chore in (self._reload_forever(), self._shred_forever()):
+        for chore in (self._reload_forever(), self._tend_forever()):
             stack.push_async_callback(_cancel, asyncio.create_task(chore))
         await stack.enter_async_context(
             served(
@@ -254,14 +274,14 @@ class Gateway:
             elif result.broken:
                 log.get().error("policy.refused", problems=len(result.problems), hint="the revision in force stays")
 
-    async def _shred_forever(self) -> None:
-        """Parked events whose visitor did not decide in time are shredded."""
+    async def _tend_forever(self) -> None:
+        """Parked events: what a crash cut short is finished, and what waited too long is shredded."""
         while True:
-            await asyncio.sleep(SHRED_EVERY_S)
             try:
-                await self.choices.shred_expired()
+                await self.choices.tend(may_expire=not self.runner.watch.frozen)
             except StoreError as error:
-                log.get().error("held.not_shredded", code=error.code)
+                log.get().error("held.not_settled", code=error.code)
+            await asyncio.sleep(TEND_EVERY_S)
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     DISABLED = "disabled"  #: kill switch
     PERSONAL_DATA = "personal_data"  #: `drop_event`: personal data where it must not be
     HELD = "held"  #: parked until the visitor decides
+    TOO_MANY_HELD = "too_many_held"  #: it would wait for the visitor, but as many as may be are parked already
 
 
 class Outcome(StrEnum):

@@ -11,20 +11,20 @@ answer   only then                                     edge/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
 from ebbgate.audit.decision import decision
 from ebbgate.audit.entry import Entry, duplicate
-from ebbgate.choices import Choices
+from ebbgate.choices import Choices, Known, Room
 from ebbgate.collect.names import CONVERSIONS
 from ebbgate.collect.native import Collected
 from ebbgate.consent.overlay import with_choices
 from ebbgate.consent.resolve import Resolver
 from ebbgate.errors import EventError
-from ebbgate.model import EMPTY, Consent, Decision, Event, Model, Place, Signals, Trust, Verdict
+from ebbgate.model import EMPTY, Consent, Decision, Event, Model, Place, Reason, Signals, Trust, Verdict
 from ebbgate.policy.clean import clean, dump
 from ebbgate.policy.decide import decide
 from ebbgate.policy.holder import PolicyHolder
@@ -111,18 +111,33 @@ class Pipeline:
     async def _accept(self, collected: Sequence[Collected], place: Place) -> list[Receipt]:
         now_ms = self._clock_ms()
         good = [(c.event, c.signals, self._keys.subject_keys(c.event.site, c.event.subjects)) for c in collected if c.event]
-        await self._choices.load({key for _, _, subject in good for key in split_subject(subject)})
-        decided = [self.decide(event, signals, place, now_ms, subject) for event, signals, subject in good]
-        stored = await self._store.append([self._to_store(d, now_ms) for d in decided]) if decided else ()
+        known = await self._choices.load({key for _, _, subject in good for key in split_subject(subject)})
+        seen = self._choices.recorded
+        rooms: list[Room] = []
+        try:
+            parked, new = [], []
+            for event, signals, subject in good:  # one event whole before the next: its stages share work on it
+                parked.append(self._park(self.decide(event, signals, place, now_ms, subject, known), rooms))
+                new.append(self._to_store(*parked[-1], now_ms))
+            decided = [d for d, _ in parked]
+            stored = await self._store.append(new) if new else ()
+        finally:
+            self._choices.leave(rooms)
+        for d, held in parked:
+            if held:
+                await self._choices.catch_up(seen, d.subject)
         outcomes = iter(zip(decided, stored, strict=True))
         receipts = [self._receipt(c, outcomes) for c in collected]
         self._wake({d.destination for one in decided for d in one.decisions if d.sends})
         return receipts
 
-    def decide(self, event: Event, signals: Signals, place: Place, now_ms: int, subject: bytes = b"") -> Decided:
-        """Consent and policy for one event, under the one snapshot of policies in force and the visitor's recorded choices."""
+    def decide(self, event: Event, signals: Signals, place: Place, now_ms: int, subject: bytes, known: Known) -> Decided:
+        """Consent and policy for one event, under the one snapshot of policies in force and the visitor's recorded choices.
+
+        `known`: what is on record for each key of `subject`.
+        """
         policy, consent = self.govern(signals, place, now_ms)
-        states = self._choices.states(subject) if subject else ()
+        states = self._choices.states(subject, known)
         if states and policy is not None:
             consent = with_choices(consent, policy.consent, states)
         return Decided(event, subject, place, policy, consent, decide(event, consent, policy, self._destinations))
@@ -132,15 +147,29 @@ class Pipeline:
         policy = self._policies.current.select(place)
         return policy, self._resolver.resolve(signals, place, policy.consent, now_ms) if policy else NO_POLICY
 
-    def _to_store(self, decided: Decided, now_ms: int) -> NewEvent:
+    def _park(self, decided: Decided, rooms: list[Room]) -> tuple[Decided, Mapping[str, bytes]]:
+        """What is to be parked, destination → payload. Without room, or without anyone who could decide, it is withheld."""
+        if not any(d.verdict is Verdict.HOLD for d in decided.decisions):
+            return decided, EMPTY
+        if not decided.subject:
+            return _without_holding(decided, Reason.CONSENT_UNKNOWN), EMPTY
+        held = self._payloads(decided, Verdict.HOLD)
+        room = self._choices.make_room(decided.subject, sum(map(len, held.values())))
+        if room is None:
+            return _without_holding(decided, Reason.TOO_MANY_HELD), EMPTY
+        rooms.append(room)
+        return decided, held
+
+    def _payloads(self, decided: Decided, *verdicts: Verdict) -> dict[str, bytes]:
+        """Destination → stored form, for the decisions with one of these verdicts."""
+        policy = decided.policy
+        if policy is None:
+            return {}
+        made = [d for d in decided.decisions if d.verdict in verdicts]
+        return {d.destination: dump(clean(decided.event, d, policy, decided.consent, pseudonym=self._keys.pseudonym)) for d in made}
+
+    def _to_store(self, decided: Decided, held: Mapping[str, bytes], now_ms: int) -> NewEvent:
         event, policy, keys = decided.event, decided.policy, self._keys
-        payloads: dict[str, bytes] = {}
-        held: dict[str, bytes] = {}
-        if policy is not None:
-            for d in decided.decisions:
-                if d.sends or d.verdict is Verdict.HOLD:
-                    what = dump(clean(event, d, policy, decided.consent, pseudonym=keys.pseudonym))
-                    (held if d.verdict is Verdict.HOLD else payloads)[d.destination] = what
         own = keys.claim_key(event.site, event.trust, event.name, event.id)
         claims, checks = [own], [own]
         order = event.fields.get("order.id")
@@ -158,7 +187,7 @@ class Pipeline:
             claims=tuple(claims),
             subject=decided.subject,
             at_ms=event.received_ms,
-            payloads=payloads,
+            payloads=self._payloads(decided, Verdict.SEND, Verdict.LIMITED),
             entry=self._entry(decided, key),
             duplicate_entry=lambda: self._duplicate_entry(event, key, now_ms),
             held=held,
@@ -197,3 +226,14 @@ class Pipeline:
 
     def _count(self, what: str, how: str) -> None:
         self.counts[what, how] = self.counts.get((what, how), 0) + 1
+
+
+def _without_holding(decided: Decided, reason: Reason) -> Decided:
+    """The same, but that what would be held is withheld for `reason`."""
+    decisions = tuple(
+        Decision(d.destination, Verdict.WITHHOLD, reason, d.detail, policy=d.policy, rule=d.rule)
+        if d.verdict is Verdict.HOLD
+        else d
+        for d in decided.decisions
+    )
+    return replace(decided, decisions=decisions)

@@ -100,6 +100,23 @@ class PolicySettings(_Part):
     reload_s: float = Field(default=1.0, gt=0, le=60)
 
 
+class HoldSettings(_Part):
+    """How many events may wait for their visitors' decisions (`if_missing: hold`); over a bound an event is withheld."""
+
+    max_per_visitor: int = Field(default=50, ge=0, description="Events of one visitor.")
+    max_events: int = Field(default=100_000, ge=0, description="Events in all.")
+    max_bytes: int = Field(default=256 << 20, ge=0, description="Payloads in all.")
+
+
+class VisitorCookieSettings(_Part):
+    """The first-party cookie that the server sets after a grant (edge/visitor_cookie.py)."""
+
+    enabled: bool = True
+    name: str = Field(default="ebb_id", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    days: int = Field(default=395, ge=1, le=400, description="Browsers keep no cookie for longer than 400 days.")
+    needs: tuple[str, ...] = Field(default=("analytics",), min_length=1, description="Purposes that all must be granted for it.")
+
+
 class DeliverySettings(_Part):
     """How deliveries are made."""
 
@@ -112,6 +129,10 @@ class SiteSettings(_Part):
 
     origins: tuple[Annotated[str, BeforeValidator(_origin)], ...] = ()
     server_keys: tuple[SecretStr, ...] = Field(default=(), description="Bearer keys, or sha256:<hex> of them.")
+
+    write_keys: tuple[str, ...] = Field(
+        default=(), description="Public keys that browsers' Segment, RudderStack and Jitsu clients send. None: their Origin suffices."
+    )
 
     @field_validator("server_keys")
     @classmethod
@@ -133,6 +154,8 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     keys: KeySettings = KeySettings()
     policies: PolicySettings = PolicySettings()
+    holds: HoldSettings = HoldSettings()
+    visitor_cookie: VisitorCookieSettings = VisitorCookieSettings()
     delivery: DeliverySettings = DeliverySettings()
     sites: Mapping[str, SiteSettings] = Field(default_factory=dict)
     destinations: Mapping[str, Mapping[str, Any]] = Field(

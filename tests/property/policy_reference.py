@@ -68,7 +68,7 @@ def verdict(data: Any, destination: str, event: str, states: Mapping[str, str], 
         return "send", "granted" if needs else "not_needed"
     refused = "denied" in missing.values()
     if not refused and data["consent"]["model"] == "opt_in" and data["consent"]["if_missing"] == "hold":
-        return "hold", "held"
+        return ("hold", "held") if vendors.get(destination, "granted") == "granted" else ("withhold", "vendor_denied")
     if "if_refused" in rules:
         return "limited", "limited"
     return "withhold", "consent_denied" if refused else "consent_unknown"

@@ -16,7 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from ebbgate.destinations.kit import Destination, HttpRequest, Row
-    from ebbgate.model import CleanEvent
+    from ebbgate.model import CleanEvent, Event
 
 app = typer.Typer(no_args_is_help=True, help="Destinations: list them, render an event, hash a value.")
 
@@ -145,10 +145,23 @@ def _clean_events(destination: Destination, given: object) -> Iterator[CleanEven
             event,
             destination=destination.name,
             hashes=destination.hashes,
-            demands_hash=destination.demands_hash,
+            demands_hash=_demanded(destination, event),
             google=_google_consent(one, dict(signals.purposes)),
             flags=_flags(destination, one),
         )
+
+
+def _demanded(destination: Destination, event: Event) -> frozenset[str]:
+    """What is to be hashed: not a field that came hashed in another form which the platform takes (Meta: MD5)."""
+    from ebbgate.destinations.normalise import RULES, is_md5
+
+    rules = RULES.get(destination.hash_platform or destination.name, {})
+    as_it_is = {
+        rule.path
+        for rule in rules.values()
+        if rule.md5_passes and isinstance(given := event.fields.get(rule.path), str) and is_md5(given)
+    }
+    return destination.demands_hash - as_it_is
 
 
 def _is_segment(event: Mapping[str, Any]) -> bool:
@@ -184,18 +197,18 @@ def _shown(request: HttpRequest, *, show_secrets: bool) -> dict[str, Any]:
 
 
 def _body(request: HttpRequest, *, show_secrets: bool) -> object:
-    import gzip
     from urllib.parse import parse_qsl
+
+    from ebbgate.destinations.packed import GZIP, ZSTD, unpacked
 
     if not request.body:
         return None
     kind = dict(request.headers).get("content-type", "").partition(";")[0]
-    content = gzip.decompress(request.body) if kind == "application/gzip" else request.body
-    text = content.decode("utf-8", "replace")
+    text = unpacked(request.body, kind).decode("utf-8", "replace")
     body: object
     if kind == "application/x-www-form-urlencoded":
         body = dict(parse_qsl(text, keep_blank_values=True))
-    elif kind in ("application/x-ndjson", "application/gzip"):
+    elif kind in ("application/x-ndjson", GZIP, ZSTD):
         body = [json.loads(line) for line in text.splitlines()]
     elif kind.endswith("json"):
         body = json.loads(text)

@@ -8,8 +8,7 @@ specs/destinations.md §1.1.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -20,18 +19,11 @@ from ebbgate.collect.address import address_fields
 from ebbgate.collect.cookies import cookie_fields
 from ebbgate.collect.native import subjects_of
 from ebbgate.collect.times import parse_time
+from ebbgate.collect.values import MAX_ID, MAX_ITEMS, NUMBER, copy, item, mapping, own
 from ebbgate.errors import EventError, SignalError
-from ebbgate.fields import FIELDS, ITEM_KEYS, Kind
-from ebbgate.model import Event, Scalar, Signals, Trust, Value
+from ebbgate.model import Event, Signals, Trust, Value
 
-MAX_ITEMS: Final = 200
-MAX_PROPERTIES: Final = 128
-MAX_ID: Final = 200
 _MAX_NAME: Final = 200
-_DEPTH: Final = 4
-_PROPERTY_NAME: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ -]{0,63}\Z")
-_NUMBER: Final = re.compile(r"-?\d{1,15}(?:\.\d{1,10})?\Z")
-_MAX_INTEGER: Final = 2**53
 
 
 def parse_event(obj: Mapping[str, Any], *, site: str, trust: Trust, received_ms: int) -> tuple[Event, Signals]:
@@ -42,8 +34,8 @@ def parse_event(obj: Mapping[str, Any], *, site: str, trust: Trust, received_ms:
     """
     if not isinstance(obj, Mapping):
         raise EventError("an event is not a JSON object", code="not_an_event")
-    context, properties = _object(obj, "context"), _object(obj, "properties")
-    traits = {**_object(properties, "traits"), **_object(context, "traits"), **_object(obj, "traits")}
+    context, properties = mapping(obj, "context"), mapping(obj, "properties")
+    traits = {**mapping(properties, "traits"), **mapping(context, "traits"), **mapping(obj, "traits")}
     name, original = _name(obj)
     event_id = _id(obj)
     time_ms = _time(obj, received_ms)
@@ -54,29 +46,21 @@ def parse_event(obj: Mapping[str, Any], *, site: str, trust: Trust, received_ms:
     _identity(obj, context, traits, properties, fields)
     _commerce(properties, fields)
     if obj.get("type") in ("page", "screen"):
-        _copy(properties, words.PAGE, fields)
-        _copy(obj, {"name": "properties.name", "category": "properties.category"}, fields)
+        copy(properties, words.PAGE, fields)
+        copy(obj, {"name": "properties.name", "category": "properties.category"}, fields)
     if names := words.RENAMED.get(name):
         properties = {names.get(k, k) if names.get(k) not in properties else k: v for k, v in properties.items()}
     if obj.get("type") in ("identify", "group"):
         skipped = words.TRAITS.keys() | {"address"}
-        properties = {**{k: v for k, v in _object(obj, "traits").items() if k not in skipped}, **properties}
+        properties = {**{k: v for k, v in mapping(obj, "traits").items() if k not in skipped}, **properties}
     fields["event.source"] = _source(obj, context, fields, trust)
-    _own(properties, "properties", fields, _DEPTH, one_product=_is_one_product(properties))
+    placed = words.PLACED | words.ABOUT_PRODUCT if _is_one_product(properties) else words.PLACED
+    own(properties, fields, placed=placed)
     url = fields.get("page.url")
     # A click id of the address is newer than the one that a cookie keeps; what the event states itself stays.
     found = cookie_fields(_cookies(context)) | (dict(address_fields(url)) if isinstance(url, str) else {})
     fields = {**found, **fields}
-    return Event(event_id, name, time_ms, received_ms, site, "segment", trust, fields, subjects_of(fields)), _signals(context)
-
-
-def _object(obj: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = obj.get(key)
-    if found is None:
-        return {}
-    if not isinstance(found, Mapping):
-        raise EventError(f"`{key}` is not an object", code="field_type", hint=f'send "{key}": {{…}}')
-    return found
+    return Event(event_id, name, time_ms, received_ms, site, "segment", trust, fields, subjects_of(fields)), signals_of(context)
 
 
 def _name(obj: Mapping[str, Any]) -> tuple[str, str]:
@@ -108,51 +92,22 @@ def _time(obj: Mapping[str, Any], received_ms: int) -> int:
         if obj.get(key) is not None:
             given = obj[key]
             # Some SDKs write unix seconds as text.
-            parsed = parse_time(float(given) if isinstance(given, str) and _NUMBER.match(given) else given)
+            parsed = parse_time(float(given) if isinstance(given, str) and NUMBER.match(given) else given)
             if parsed is None:
                 raise EventError(f"`{key}` is not a time", code="event_time", hint="ISO 8601 with a zone")
             return parsed
     return received_ms
 
 
-def _copy(source: Mapping[str, Any], names: Mapping[str, str], fields: dict[str, Value]) -> None:
-    for key, path in names.items():
-        if (found := source.get(key)) is not None:
-            _put(fields, path, found)
-
-
-def _put(fields: dict[str, Value], path: str, found: object) -> None:
-    """Store a value in its field's type; what does not fit is left out."""
-    known = FIELDS.get(path)
-    value = _scalar(found, known.kind if known else Kind.ANY)
-    if value is not None and value != "":
-        fields[path] = value
-
-
-def _scalar(found: object, kind: Kind) -> Scalar | None:
-    if isinstance(found, bool):
-        return found if kind in (Kind.BOOLEAN, Kind.ANY) else None
-    if isinstance(found, (int, float)):
-        if not abs(found) <= _MAX_INTEGER:  # refuses NaN too
-            return None
-        return str(found) if kind is Kind.TEXT else None if kind is Kind.BOOLEAN else found
-    if isinstance(found, str):
-        if kind is Kind.NUMBER:
-            text = found.strip()
-            return (float(text) if "." in text else int(text)) if _NUMBER.match(text) else None
-        return None if kind is Kind.BOOLEAN else found
-    return None
-
-
 def _context(context: Mapping[str, Any], fields: dict[str, Value]) -> None:
-    _copy(context, words.CONTEXT, fields)
-    _copy(_object(context, "page"), words.PAGE, fields)
-    _copy(_object(context, "campaign"), words.CAMPAIGN, fields)
-    screen = _object(context, "screen")
+    copy(context, words.CONTEXT, fields)
+    copy(mapping(context, "page"), words.PAGE, fields)
+    copy(mapping(context, "campaign"), words.CAMPAIGN, fields)
+    screen = mapping(context, "screen")
     if isinstance(screen.get("width"), int) and isinstance(screen.get("height"), int):
         fields["device.screen"] = f"{screen['width']}x{screen['height']}"
-    _copy(_object(context, "os"), {"name": "device.os", "version": "device.os_version"}, fields)
-    _copy(_object(context, "device"), {"model": "device.model", "manufacturer": "device.brand"}, fields)
+    copy(mapping(context, "os"), {"name": "device.os", "version": "device.os_version"}, fields)
+    copy(mapping(context, "device"), {"model": "device.model", "manufacturer": "device.brand"}, fields)
 
 
 def _identity(
@@ -162,19 +117,19 @@ def _identity(
     properties: Mapping[str, Any],
     fields: dict[str, Value],
 ) -> None:
-    _copy(obj, words.IDS, fields)
-    _copy(context, {"groupId": "group.id", "sessionId": "visitor.session_id"}, fields)
-    _copy(properties, words.PERSON, fields)
+    copy(obj, words.IDS, fields)
+    copy(context, {"groupId": "group.id", "sessionId": "visitor.session_id"}, fields)
+    copy(properties, words.PERSON, fields)
     if obj.get("type") == "group":
-        _copy(traits, {"name": "group.name", "email": "user.email", "phone": "user.phone"}, fields)
+        copy(traits, {"name": "group.name", "email": "user.email", "phone": "user.phone"}, fields)
     else:
-        _copy(traits, words.TRAITS, fields)
+        copy(traits, words.TRAITS, fields)
         company = traits.get("company")
-        _copy(company if isinstance(company, Mapping) else {"name": company}, {"name": "user.company"}, fields)
+        copy(company if isinstance(company, Mapping) else {"name": company}, {"name": "user.company"}, fields)
     address = traits.get("address")
-    _copy(traits, words.ADDRESS, fields)
+    copy(traits, words.ADDRESS, fields)
     if isinstance(address, Mapping):
-        _copy(address, words.ADDRESS, fields)
+        copy(address, words.ADDRESS, fields)
     gender = fields.get("user.gender")
     if isinstance(gender, str) and gender.strip().lower() in words.GENDERS:
         fields["user.gender"] = words.GENDERS[gender.strip().lower()]
@@ -185,7 +140,7 @@ def _is_one_product(properties: Mapping[str, Any]) -> bool:
 
 
 def _commerce(properties: Mapping[str, Any], fields: dict[str, Value]) -> None:
-    _copy(properties, words.PROPERTIES, fields)
+    copy(properties, words.PROPERTIES, fields)
     products = next((found for key in ("products", "items", "contents") if (found := properties.get(key)) is not None), None)
     if products is None and _is_one_product(properties):
         products = [{k: v for k, v in properties.items() if k in words.ABOUT_PRODUCT}]
@@ -199,48 +154,14 @@ def _commerce(properties: Mapping[str, Any], fields: dict[str, Value]) -> None:
     for product in products:
         if not isinstance(product, Mapping):
             raise EventError("`properties.products` holds something that is not an object", code="field_type")
-        if item := _item(product):
-            found.append(item)
+        if product := item(product, words.ITEM_KINDS):
+            found.append(product)
     if found:
         fields["order.items"] = tuple(found)
 
 
-def _item(product: Mapping[str, Any]) -> dict[str, Scalar]:
-    item: dict[str, Scalar] = {}
-    for key, name in words.ITEM.items():
-        if name in item or product.get(key) is None:
-            continue
-        value = _scalar(product[key], ITEM_KEYS[name])
-        if value is not None and value != "":
-            item[name] = value
-    return item
-
-
-def _own(properties: Mapping[str, Any], prefix: str, fields: dict[str, Value], room: int, *, one_product: bool = False) -> None:
-    """What has no place of its own → `properties.*`; names no policy could write and lists of objects are left out."""
-    for key, found in _left_over(properties, prefix == "properties", one_product):
-        path = f"{prefix}.{key}"
-        if isinstance(found, Mapping):
-            if room > 1:
-                _own(found, path, fields, room - 1)
-        elif isinstance(found, (list, tuple)):
-            if found and all(isinstance(part, (str, int, float, bool)) for part in found):
-                fields[path] = tuple(found)
-        else:
-            _put(fields, path, found)
-        if len(fields) > MAX_PROPERTIES + len(FIELDS):
-            raise EventError(f"more than {MAX_PROPERTIES} properties", code="too_many_properties")
-
-
-def _left_over(properties: Mapping[str, Any], top: bool, one_product: bool) -> Iterator[tuple[str, Any]]:
-    for key, found in properties.items():
-        placed = top and (key in words.PROPERTIES or key in words.ELSEWHERE or (one_product and key in words.ABOUT_PRODUCT))
-        if _PROPERTY_NAME.match(key) and not placed:
-            yield key, found
-
-
 def _source(obj: Mapping[str, Any], context: Mapping[str, Any], fields: Mapping[str, Value], trust: Trust) -> str:
-    library = _object(context, "library").get("name")
+    library = mapping(context, "library").get("name")
     mobile = isinstance(library, str) and any(word in library for word in words.APP_LIBRARIES)
     if mobile or obj.get("type") == "screen":
         return "app"
@@ -252,7 +173,7 @@ def _cookies(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(k, v) for k, v in found.items() if isinstance(v, str)] if isinstance(found, Mapping) else []
 
 
-def _signals(context: Mapping[str, Any]) -> Signals:
+def signals_of(context: Mapping[str, Any]) -> Signals:
     """The consent objects of `context`: Segment's and MetaRouter's `consent`, RudderStack's `consentManagement`; a no wins."""
     found: dict[str, bool] = {}
     malformed: list[str] = []
@@ -265,7 +186,3 @@ def _signals(context: Mapping[str, Any]) -> Signals:
         except SignalError:
             malformed.append(key)
     return Signals(categories=tuple(sorted(found.items())), malformed=tuple(malformed))
-
-
-def _is_names(found: object) -> bool:
-    return isinstance(found, list) and all(isinstance(n, str) for n in found)

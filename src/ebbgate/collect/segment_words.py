@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from ebbgate.collect.names import RECOMMENDED
+from ebbgate.fields import ITEM_KEYS
 
 #: The spec's names and what plug-ins write for the same → GA4's; folded: lower case, one `_` for blanks and punctuation.
 EVENTS: Final = {
@@ -99,6 +100,7 @@ ITEM: Final = {
     "creative_slot": "creative_slot",
     "location_id": "location_id",
 }
+ITEM_KINDS: Final = {member: (key, ITEM_KEYS[key]) for member, key in ITEM.items()}
 PERSON: Final = {
     "email": "user.email",
     "phone": "user.phone",
@@ -109,6 +111,7 @@ PERSON: Final = {
 }
 #: Property names that `_commerce` and `_identity` have put into their places.
 ELSEWHERE: Final = frozenset({"products", "items", "contents", "traits", *PERSON})
+PLACED: Final = ELSEWHERE | PROPERTIES.keys()
 #: Property names that make an event without `products` an event about one product.
 ONE_PRODUCT: Final = frozenset({"product_id", "sku"})
 ABOUT_PRODUCT: Final = frozenset({

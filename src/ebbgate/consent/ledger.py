@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from ebbgate.consent.tcf_permit import MAX_AGE_MS, MAX_AHEAD_MS
-from ebbgate.model import ConsentState
+from ebbgate.model import ConsentRules, ConsentState
 
 _GRANTED: Final = ConsentState.GRANTED.value
 _DENIED: Final = ConsentState.DENIED.value
@@ -75,6 +75,20 @@ def still_allowed(receipt: Mapping[str, str], needs: Iterable[str], ledger: Mapp
 def withdrawn(receipt: Mapping[str, str], needs: Iterable[str], ledger: Mapping[str, str]) -> tuple[str, ...]:
     """The needed purposes that stand in the way of sending, in the order asked: the reason for the log."""
     return tuple(purpose for purpose in needs if not still_allowed(receipt, (purpose,), ledger))
+
+
+def google_now(rules: ConsentRules, states: Mapping[str, str], receipt: Mapping[str, str], *, may_grant: bool) -> dict[str, str]:
+    """ad_user_data … under the purposes' `states` now: granted only when every purpose that names the signal is granted.
+
+    Only signals of the `receipt` (signal → granted | denied). With `may_grant` False, because the rules are not those of the
+    receipt, a signal can only be taken back.
+    """
+    found: dict[str, str] = {}
+    for signal, then in receipt.items():
+        naming = [rule.name for rule in rules.purposes if signal in rule.google]
+        granted = bool(naming) and all(states.get(name) == _GRANTED for name in naming)
+        found[signal] = _GRANTED if granted and (may_grant or then == _GRANTED) else _DENIED
+    return found
 
 
 class Held(StrEnum):

@@ -10,11 +10,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ebbgate.consent.ledger import google_now
 from ebbgate.model import EMPTY, CleanEvent, ConsentState, Outcome
 from ebbgate.policy.clean import recheck, with_consent
 from ebbgate.policy.plan import PolicySet
 
 HOUR_MS: Final = 3_600_000
+#: A grant older than the receipt by no more than this, and unknown to it, was being recorded while the event was decided.
+RACED_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,9 @@ def gate(
 
     `choices` is the ledger of this visitor: purpose → (state, when in ms). A choice that is not an explicit grant stops a
     delivery that needs the purpose, whenever it was made: where it was known at the receipt nothing was let out, so one that
-    seems older was recorded while the event was being decided. A grant since the receipt counts only where the receipt knew
-    no choice (a held event). `disabled` holds kill switches, `destination:NAME` or `purpose:NAME`. A limited delivery rests on no
+    seems older was recorded while the event was being decided. A grant since the receipt (or recorded while it was decided)
+    counts only where the receipt knew no choice (a held event).
+    `disabled` holds kill switches, `destination:NAME` or `purpose:NAME`. A limited delivery rests on no
     consent, so choices do not concern it. Times are milliseconds since 1970.
     """
     if f"destination:{clean.destination}" in disabled:
@@ -80,7 +84,7 @@ def gate(
                 return NOT_GRANTED
     if now_ms >= expires_at_ms(clean, received_ms=received_ms, max_age_s=max_age_s, queue_ttl_ms=queue_ttl_ms):
         return EXPIRED
-    allowed = recheck(with_consent(clean, since) if since else clean, policies)
+    allowed = recheck(_under(clean, since, policies) if since else clean, policies)
     return POLICY_CHANGED if allowed is None else allowed
 
 
@@ -90,6 +94,16 @@ def _since(clean: CleanEvent, choices: Mapping[str, tuple[str, int]], received_m
     for purpose, (state, at_ms) in choices.items():
         if state != ConsentState.GRANTED:
             changed[purpose] = ConsentState.DENIED.value
-        elif at_ms >= received_ms and clean.consent.get(purpose) == ConsentState.UNKNOWN:
+        elif at_ms >= received_ms - RACED_MS and clean.consent.get(purpose) == ConsentState.UNKNOWN:
             changed[purpose] = ConsentState.GRANTED.value
     return changed
+
+
+def _under(clean: CleanEvent, since: Mapping[str, str], policies: PolicySet) -> CleanEvent:
+    """The event as the visitor's choices leave it, with what platforms are told about them."""
+    policy = policies.by_file.get(clean.policy_file)
+    if policy is None:
+        return with_consent(clean, since)  # stopped by the recheck
+    same = policy.digest == clean.policy
+    google = google_now(policy.consent, {**clean.consent, **since}, clean.google, may_grant=same)
+    return with_consent(clean, since, google)

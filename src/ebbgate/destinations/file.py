@@ -6,9 +6,7 @@ never sees half a file. The name is made of the content: a repeat writes the sam
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Final, Literal
 from urllib.parse import quote
@@ -29,6 +27,7 @@ from ebbgate.destinations.kit import (
     Row,
     Skip,
 )
+from ebbgate.destinations.packed import Compression, packed, usable
 from ebbgate.model import CleanEvent
 
 
@@ -37,6 +36,7 @@ class Settings(DestinationSettings):
 
     path: str = Field(min_length=1, description="Directory, absolute.")
     rotate: Literal["hour", "day"] = Field(default="hour", description="One sub-directory an hour or a day of event time, UTC.")
+    compression: Compression = Field(default="auto", description="zstd, gzip, or auto: zstd where the extra `zstd` is installed.")
 
     @field_validator("path")
     @classmethod
@@ -45,6 +45,11 @@ class Settings(DestinationSettings):
         if not path.is_absolute() or ".." in path.parts:
             raise ValueError("must be an absolute path without ..")
         return str(path)
+
+    @field_validator("compression")
+    @classmethod
+    def _usable(cls, value: Compression) -> Compression:
+        return usable(value)
 
 
 def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
@@ -58,14 +63,12 @@ def batch_key(row: Row) -> str:
 
 
 def envelope(rows: Sequence[Row], settings: Settings) -> HttpRequest:
-    """`<path>/dt=YYYY-MM-DD/hour=HH/<digest>.jsonl.gz`."""
-    lines = b"".join(wire.encode(row) + b"\n" for row in rows)
+    """`<path>/dt=YYYY-MM-DD/hour=HH/<digest>.jsonl.zst`, or `.gz`."""
+    file = packed(rows, settings.compression)
     time = str(rows[0]["event_time"])
     folder = f"dt={time[:10]}/hour={time[11:13]}" if settings.rotate == "hour" else f"dt={time[:10]}"
-    name = f"{sha256(lines).hexdigest()[:32]}.jsonl.gz"
-    url = "file://" + quote(f"{settings.path}/{folder}/{name}", safe="/=")
-    body = gzip.compress(lines, compresslevel=6, mtime=0)
-    return HttpRequest("PUT", url, (("content-type", "application/gzip"),), body)
+    url = "file://" + quote(f"{settings.path}/{folder}/{file.name}", safe="/=")
+    return HttpRequest("PUT", url, (("content-type", file.content_type),), file.body)
 
 
 def classify(response: HttpResponse, n: int) -> Answer:

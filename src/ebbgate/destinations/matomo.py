@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from ebbgate.destinations import reading, wire
 from ebbgate.destinations.kit import (
+    DAY_S,
     Act,
     Answer,
     Batch,
@@ -144,8 +145,10 @@ def classify(response: HttpResponse, n: int) -> Answer:
         if isinstance(invalid, int) and invalid != len(rows):
             return Answer(Act.UNKNOWN, reason="invalid_not_named")
         return Answer(Act.DONE, Outcome.DELIVERED, rows, reason="partial" if rows else f"http_{response.status}")
-    if status == "error" and isinstance(tracked, int) and 0 < tracked < n and response.status not in (401, 403):
-        refused = 400 <= response.status < 500
+    refused = 400 <= response.status < 500
+    # A refusal that came before anything was tracked may concern all of it: it is halved like any other.
+    least = 1 if refused else 0
+    if status == "error" and isinstance(tracked, int) and least <= tracked < n and response.status not in (401, 403):
         rows = {tracked: Outcome.REJECTED if refused else Act.UNKNOWN} | dict.fromkeys(range(tracked + 1, n), Act.RETRY)
         return Answer(Act.DONE, Outcome.DELIVERED, rows, reason="stopped")
     if 200 <= response.status < 300:
@@ -164,7 +167,8 @@ DESTINATION: Final = Destination(
     envelope=envelope,
     classify=classify,
     batch=Batch(events=200, body_bytes=1 << 20),
-    dedupe_window_s=None,
+    dedupe_window_s=30 * DAY_S,
+    dedupe=reading.is_order,
     secret_settings=("token_auth",),
     notes="Only orders merge, by ec_id. Without client id and user id a hit is anonymous; shorten network.ip by policy.",
 )

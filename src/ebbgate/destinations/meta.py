@@ -25,7 +25,7 @@ from ebbgate.destinations.kit import (
     Row,
     Skip,
 )
-from ebbgate.destinations.normalise import RULES, hashes
+from ebbgate.destinations.normalise import RULES, email_meta, gender_letter, hashes, is_md5
 from ebbgate.model import CleanEvent, Outcome
 
 EVENTS: Final = {
@@ -48,6 +48,8 @@ EVENTS: Final = {
 }
 #: Platform's name → our field, all hashed.
 USER: Final = {name: rule.path for name, rule in RULES["meta"].items() if rule.path}
+#: What leaves in the flow: no MD5, and a gender as the initial that Meta documents, though its own helper leaves `male` as it is.
+_HASHES: Final = {**hashes("meta"), "user.email": email_meta, "user.gender": gender_letter}
 _CLEAR: Final = {
     "client_ip_address": "network.ip",
     "client_user_agent": "device.user_agent",
@@ -100,6 +102,8 @@ def _user_data(clean: CleanEvent) -> dict[str, Any]:
         found = reading.text(clean, path)
         if found is not None:
             data[name] = found
+    if "em" not in data and (given := reading.text(clean, "user.email")) and is_md5(given):
+        data["em"] = given.strip().lower()  # never in the flow: see normalise.email_meta_or_md5
     browser = fbc(clean)
     if browser is not None:
         data["fbc"] = browser
@@ -248,8 +252,8 @@ DESTINATION: Final = Destination(
     batch=Batch(events=1000, body_bytes=5 << 20),
     max_age_s=7 * DAY_S,
     dedupe_window_s=48 * HOUR_S,
-    hashes=hashes("meta"),
-    demands_hash=frozenset(hashes("meta")),
+    hashes=_HASHES,
+    demands_hash=frozenset(_HASHES),
     hash_names=USER,
     restriction_flags=frozenset({"limited_data_use", "opt_out"}),
     secret_settings=("access_token",),

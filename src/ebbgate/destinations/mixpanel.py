@@ -41,11 +41,13 @@ _CONTEXT: Final = {
     "utm_content": "campaign.content",
 }
 #: Ids that Mixpanel refuses, because they stand for everybody.
-_NOBODY: Final = frozenset(
-    {"", "0", "anon", "anonymous", "nil", "none", "null", "n/a", "na", "undefined", "unknown", "-1", "true", "false"}
-)
+_NOBODY: Final = frozenset({
+    "", "0", "-1", "00000000-0000-0000-0000-000000000000", "anon", "anonymous", "nil", "none", "null", "n/a", "na", "undefined",
+    "unknown", "true", "false", "[]", "{}", "lmy47d", "lmy48f",
+})  # fmt: skip
 _INSERT_ID: Final = re.compile(r"[A-Za-z0-9-]{1,36}\Z")
-_MAX_PROPERTIES: Final = 255
+_MAX_PROPERTIES: Final = 254
+_MAX_ID_BYTES: Final = 255
 
 
 class Settings(DestinationSettings):
@@ -60,6 +62,8 @@ class Settings(DestinationSettings):
 def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
     """One event; without a usable id the event is anonymous (`distinct_id` is empty)."""
     who = spec_words.distinct_id(clean) or ""
+    if len(who.encode("utf-8", "replace")) > _MAX_ID_BYTES:
+        return Skip(Outcome.INVALID, "distinct_id_too_long")
     properties = spec_words.properties(clean) | spec_words.picked(clean, _CONTEXT)
     identifier = clean.id if _INSERT_ID.match(clean.id) else reading.hex_id(clean.id)
     properties |= {

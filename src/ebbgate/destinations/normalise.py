@@ -15,20 +15,27 @@ from typing import Final
 
 from ebbgate.destinations.countries import iso2
 from ebbgate.destinations.kit import Normaliser
-from ebbgate.destinations.phones import digits
+from ebbgate.destinations.phones import MAX_DIGITS, digits
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
 _MD5 = re.compile(r"[0-9a-fA-F]{32}\Z")
-_EMAIL = re.compile(r"[^\s@.]+(?:\.[^\s@.]+)*@(?:[^\s@.]+\.)+[^\s@.]+\Z")
+_EMAIL = re.compile(r"[^\s@]+@(?:[^\s@.]+\.)+[^\s@.]+\Z")
 _ZIP_PLUS_4 = re.compile(r"(\d{5})[-\s]?\d{4}\Z")
 _NOT_IN_PLACE = re.compile(r"[0-9.\s\-()]")
 _PUNCTUATION = re.compile(r"[^\w]|_")
+_PUNCTUATION_BUT_BLANKS = re.compile(r"[^\w\s]|_")
+_NOT_A_DIGIT = re.compile(r"[^\W0-9]")  # letters, and the digits of other scripts
 _MAIL_DOMAINS_OF_GOOGLE: Final = ("gmail.com", "googlemail.com")
 
 
 def is_sha256(value: str) -> bool:
     """True for 64 hex digits: a value that was hashed before it came to us."""
     return _SHA256.match(value) is not None
+
+
+def is_md5(value: str) -> bool:
+    """True for 32 hex digits, which Meta takes as an e-mail address that was hashed before."""
+    return _MD5.match(value.strip()) is not None
 
 
 def sha256_hex(normalised: str) -> str:
@@ -66,6 +73,12 @@ def letters_and_digits(value: str, country: str | None = None) -> str | None:
     return _PUNCTUATION.sub("", value.lower()) or None
 
 
+def without_punctuation(value: str, country: str | None = None) -> str | None:
+    """Lower-case without punctuation, blanks between words stay (Google streets, towns and regions)."""
+    text = value.strip().lower()
+    return text if is_sha256(text) else _PUNCTUATION_BUT_BLANKS.sub("", text).strip() or None
+
+
 def email(value: str, country: str | None = None) -> str | None:
     """Trim and lower-case; dots and +tag stay. None for what is not local@domain."""
     text = value.strip().lower()
@@ -78,11 +91,19 @@ def email(value: str, country: str | None = None) -> str | None:
 
 
 def email_meta(value: str, country: str | None = None) -> str | None:
-    """As `email`, with a domain that has a dot; an MD5 digest passes too, as in Meta's own helper."""
+    """As `email`, with a domain that has a dot."""
     text = value.strip().lower()
-    if is_sha256(text) or _MD5.match(text):
-        return text
-    return text if _EMAIL.match(text) else None
+    return text if is_sha256(text) or _EMAIL.match(text) else None
+
+
+def email_meta_or_md5(value: str, country: str | None = None) -> str | None:
+    """As `email_meta`; an MD5 digest passes too, as in Meta's own helper.
+
+    Only `destination hash` and `destination render` go by it: a policy that says `hash` lets nothing but SHA-256 out, so in the
+    flow an MD5 digest is no e-mail address and stays here.
+    """
+    text = value.strip().lower()
+    return text if is_md5(text) else email_meta(text)
 
 
 def email_google(value: str, country: str | None = None) -> str | None:
@@ -118,12 +139,19 @@ def phone_e164(value: str, country: str | None = None) -> str | None:
     return text if text is None or is_sha256(text) else f"+{text}"
 
 
-def phone_reddit(value: str, country: str | None = None) -> str | None:
-    """A + and the digits as given; with a country known, E.164. Reddit's own helper strips no leading zeros."""
-    text = phone_digits(value, country)
-    if text is None or is_sha256(text):
-        return text
-    return f"+{text}" if country else "+" + re.sub(r"\D", "", value)
+def phone_as_written(value: str, country: str | None = None) -> str | None:
+    """E.164 when the country is known, else a + and the digits as written, zeros included (Google, Reddit).
+
+    The platforms' own helpers know no country and drop no zero: what they make of a number is what they compare with.
+    None for letters in it ("ext. 5" would become part of the number), and for more digits than E.164 has.
+    """
+    text = value.strip()
+    if is_sha256(text):
+        return text.lower()
+    if country and (known := digits(text, country)):
+        return f"+{known}"
+    kept = "" if _NOT_A_DIGIT.search(text) else re.sub(r"[^0-9]", "", text)
+    return f"+{kept}" if 0 < len(kept) <= MAX_DIGITS else None
 
 
 def place_meta(value: str, country: str | None = None) -> str | None:
@@ -138,7 +166,7 @@ def postcode(value: str, country: str | None = None) -> str | None:
     if is_sha256(text):
         return text
     plus4 = _ZIP_PLUS_4.match(text)
-    if plus4 and ("-" in text or country == "US"):
+    if plus4 and ("-" in text or (country is not None and iso2(country) == "US")):
         return plus4[1]
     return text.replace("-", "").replace(" ", "") or None
 
@@ -174,6 +202,12 @@ def gender_meta(value: str, country: str | None = None) -> str | None:
     return "f" if text == "female" else text
 
 
+def gender_letter(value: str, country: str | None = None) -> str | None:
+    """`f` or `m`, from the words too; None for all else (Meta)."""
+    text = value.strip().lower()
+    return text if is_sha256(text) else {"female": "f", "f": "f", "male": "m", "m": "m"}.get(text)
+
+
 def gender_initial(value: str, country: str | None = None) -> str | None:
     """First letter in lower case (Snapchat, Pinterest)."""
     text = value.strip().lower()
@@ -197,9 +231,9 @@ def birthday(value: str, country: str | None = None) -> str | None:
 
 
 def currency(value: str, country: str | None = None) -> str | None:
-    """Three letters in lower case, blanks removed; None for anything else."""
-    text = compact(value)
-    return text if text and re.match(r"[a-z]{3}\Z", text) else None
+    """Three letters in lower case once all else is removed, as Meta's own helper does; None for fewer or more."""
+    text = re.sub(r"[^a-z]", "", value.lower())
+    return text if len(text) == 3 else None
 
 
 def _number_of(width: int, low: int, high: int) -> Normaliser:
@@ -243,11 +277,13 @@ def _rules(*rows: tuple[str, str, Normaliser]) -> Mapping[str, Rule]:
 _GOOGLE: Final[Mapping[str, Rule]] = {
     **_rules(
         ("em", "user.email", email_google),
-        ("ph", "user.phone", phone_e164),
+        ("ph", "user.phone", phone_as_written),
         ("fn", "user.first_name", lower),
         ("ln", "user.last_name", lower),
-        ("street", "user.street", lower),
+        ("street", "user.street", without_punctuation),
     ),
+    "city": Rule(without_punctuation, hashed=False, path="user.city"),
+    "administrative_area": Rule(without_punctuation, hashed=False, path="user.region"),
     "postal_code": Rule(plain, hashed=False, path="user.postcode"),
     "region_code": Rule(country_upper, hashed=False, path="user.country"),
 }
@@ -255,7 +291,7 @@ _GOOGLE: Final[Mapping[str, Rule]] = {
 #: platform → field as hashing.json names it → rule. The one place where §1.3 is written down.
 RULES: Final[Mapping[str, Mapping[str, Rule]]] = {
     "meta": {
-        "em": Rule(email_meta, path="user.email", md5_passes=True),
+        "em": Rule(email_meta_or_md5, path="user.email", md5_passes=True),
         **_rules(
             ("ph", "user.phone", phone_digits),
             ("fn", "user.first_name", lower),
@@ -313,7 +349,7 @@ RULES: Final[Mapping[str, Mapping[str, Rule]]] = {
     ),
     "reddit": _rules(
         ("em", "user.email", email_bare),
-        ("ph", "user.phone", phone_reddit),
+        ("ph", "user.phone", phone_as_written),
         ("external_id", "user.id", plain),
         ("conversion_id", "", plain),
     ),

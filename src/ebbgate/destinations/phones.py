@@ -18,7 +18,7 @@ _BETWEEN: Final = str.maketrans("", "", " \t\u00a0\u202f-.()/\u2010\u2011\u2013"
 _COUNTRY_AFTER: Final = re.compile(r"\(([A-Za-z]{2})\)\Z")  # "(650)555-1212 (US)", the example in Meta's documentation
 _TRUNK_ZERO: Final = re.compile(r"\(0\)")
 _MIN_DIGITS: Final = 7
-_MAX_DIGITS: Final = 15  # ITU-T E.164
+MAX_DIGITS: Final = 15  # ITU-T E.164
 
 
 def digits(value: str, country: str | None) -> str | None:
@@ -38,7 +38,7 @@ def digits(value: str, country: str | None) -> str | None:
     if region:
         bare = _with_country(bare, region) or bare
     bare = bare.lstrip("0")
-    return bare if _MIN_DIGITS <= len(bare) <= _MAX_DIGITS else None
+    return bare if _MIN_DIGITS <= len(bare) <= MAX_DIGITS else None
 
 
 @lru_cache(maxsize=4096)

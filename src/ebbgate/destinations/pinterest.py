@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ EVENTS: Final = {
 }
 USER: Final = {name: rule.path for name, rule in RULES["pinterest"].items()}
 _ITEM: Final = {"name": "item_name", "category": "item_category", "brand": "item_brand", "quantity": "quantity"}
+_LANGUAGE: Final = re.compile(r"([A-Za-z]{2})(?:[-_]|\Z)")  # ISO 639-1: a language of three letters has no place
 _SOURCE: Final = {"web": "web", "server": "offline", "app": "web"}
 
 
@@ -94,7 +96,7 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
         return Skip(Outcome.INVALID, "currency")
     address = harmless.address(clean, "page.url")
     row: dict[str, Any] = {
-        "event_name": EVENTS.get(clean.name, "custom"),
+        "event_name": reading.platform_name(clean, EVENTS) or "custom",
         "action_source": "web" if address else _SOURCE.get(reading.text(clean, "event.source") or "web", "web"),
         "event_time": reading.seconds(clean),
         "event_id": clean.id,
@@ -106,8 +108,8 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
         row["custom_data"] = custom
     if clean.flags.get("opt_out") is True:
         row["opt_out"] = True
-    if language := reading.text(clean, "device.language"):
-        row["language"] = language[:2].lower()
+    if language := _LANGUAGE.match(reading.text(clean, "device.language") or ""):
+        row["language"] = language[1].lower()
     return row
 
 

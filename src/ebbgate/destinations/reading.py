@@ -134,6 +134,11 @@ def properties(clean: CleanEvent) -> dict[str, Any]:
     }
 
 
+def is_order(clean: CleanEvent) -> bool:
+    """True for a purchase with its number, which some platforms merge although they merge nothing else."""
+    return clean.name == "purchase" and text(clean, "order.id") is not None
+
+
 def split_url(url: str) -> SplitResult | None:
     """The parts of an address; None for what is none, such as an unclosed bracket."""
     try:
@@ -162,6 +167,14 @@ def configured(clean: CleanEvent, by_event: Mapping[str, str]) -> str | None:
 def own_name(clean: CleanEvent) -> str:
     """The sender's own name for the event, where its dialect has one, else ours."""
     return text(clean, "event.original_name") or clean.name
+
+
+def platform_name(clean: CleanEvent, events: Mapping[str, str]) -> str | None:
+    """What `events` (our name → the platform's) says; an event that already has one of the platform's names keeps it."""
+    known = events.get(clean.name)
+    if known is None and (own := own_name(clean)) in events.values():
+        return own
+    return known
 
 
 def number_text(found: float) -> str:

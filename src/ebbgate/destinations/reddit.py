@@ -82,7 +82,7 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
         return Skip(Outcome.INVALID, "user_missing")
     if reading.text(clean, "order.currency") and reading.currency(clean) is None:
         return Skip(Outcome.INVALID, "currency")
-    known = EVENTS.get(clean.name)
+    known = reading.platform_name(clean, EVENTS)
     kind = {"tracking_type": known} if known else {"tracking_type": "CUSTOM", "custom_event_name": reading.own_name(clean)[:100]}
     row: dict[str, Any] = {
         "event_at": clean.time_ms,

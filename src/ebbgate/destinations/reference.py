@@ -43,7 +43,11 @@ def _section(destination: Destination) -> str:
     if destination.max_age_s is not None:
         facts.append(f"- events older than {_span(destination.max_age_s)} are refused by the platform")
     window = destination.dedupe_window_s
-    facts.append(f"- copies merge for {_span(window)}" if window else "- copies do not merge: a repeat may count twice")
+    facts.append(
+        f"- copies{' of orders' if destination.dedupe else ''} merge for {_span(window)}"
+        if window
+        else "- copies do not merge: a repeat may count twice"
+    )
     if destination.demands_hash:
         facts.append(f"- a policy must hash: {', '.join(f'`{path}`' for path in sorted(destination.demands_hash))}")
     if destination.restriction_flags:

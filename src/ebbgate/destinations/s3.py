@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hmac
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from ebbgate.destinations import reading, wire
 from ebbgate.destinations import rows as tables
@@ -27,6 +26,7 @@ from ebbgate.destinations.kit import (
     Row,
     Skip,
 )
+from ebbgate.destinations.packed import Compression, packed, usable
 from ebbgate.model import CleanEvent, Outcome
 
 
@@ -38,6 +38,12 @@ class Settings(DestinationSettings):
     prefix: str = Field(default="events", pattern=r"^[A-Za-z0-9_./-]*$", description="Folder in the bucket.")
     access_key_id: str = Field(min_length=1, description="Key id of a user that may put objects.")
     secret_access_key: SecretStr = Field(description="Never sent: it signs.")
+    compression: Compression = Field(default="auto", description="zstd, gzip, or auto: zstd where the extra `zstd` is installed.")
+
+    @field_validator("compression")
+    @classmethod
+    def _usable(cls, value: Compression) -> Compression:
+        return usable(value)
 
 
 def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
@@ -51,21 +57,20 @@ def batch_key(row: Row) -> str:
 
 
 def envelope(rows: Sequence[Row], settings: Settings) -> HttpRequest:
-    """A PUT that creates `<prefix>/dt=…/hour=…/<digest>.jsonl.gz`, or fails when it is there already."""
-    lines = b"".join(wire.encode(row) + b"\n" for row in rows)
+    """A PUT that creates `<prefix>/dt=…/hour=…/<digest>.jsonl.zst` (or `.gz`), or fails when it is there already."""
+    file = packed(rows, settings.compression)
     time = str(rows[0]["event_time"])
-    body = gzip.compress(lines, compresslevel=6, mtime=0)
-    key = f"{settings.prefix.strip('/')}/dt={time[:10]}/hour={time[11:13]}/{sha256(lines).hexdigest()[:32]}.jsonl.gz".lstrip("/")
+    key = f"{settings.prefix.strip('/')}/dt={time[:10]}/hour={time[11:13]}/{file.name}".lstrip("/")
     base = settings.endpoint or f"https://s3.{settings.region}.amazonaws.com"
-    checksum = base64.b64encode(sha256(body).digest()).decode()
+    checksum = base64.b64encode(sha256(file.body).digest()).decode()
     headers = (
-        ("content-type", "application/gzip"),
+        ("content-type", file.content_type),
         ("if-none-match", "*"),
         ("x-amz-checksum-sha256", checksum),
-        ("x-amz-content-sha256", sha256(body).hexdigest()),
+        ("x-amz-content-sha256", sha256(file.body).hexdigest()),
     )
     return HttpRequest(
-        "PUT", f"{base}/{settings.bucket}/{quote(key, safe='/-_.~')}", headers, body, secret_headers=("authorization",)
+        "PUT", f"{base}/{settings.bucket}/{quote(key, safe='/-_.~')}", headers, file.body, secret_headers=("authorization",)
     )
 
 

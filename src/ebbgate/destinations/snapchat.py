@@ -106,7 +106,7 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
         return Skip(Outcome.INVALID, "page_url_missing")
     number = settings.custom_events.get(clean.name, settings.custom_events.get(reading.own_name(clean)))
     row: dict[str, Any] = {
-        "event_name": f"CUSTOM_EVENT_{number}" if number else EVENTS.get(clean.name, _FALLBACK),
+        "event_name": f"CUSTOM_EVENT_{number}" if number else reading.platform_name(clean, EVENTS) or _FALLBACK,
         "event_time": reading.seconds(clean),
         "event_id": clean.id,
         "action_source": source,

@@ -14,13 +14,16 @@ from ebbgate.errors import RequestError
 DISCARD_BYTES: Final = 4 << 20  #: of a refused body that is still taken in
 DISCARD_S: Final = 2.0
 JSON_TYPES: Final = frozenset({"application/json", "text/plain", ""})
+PLAIN: Final = frozenset({"", "identity"})  #: content codings that are none
 
 
 class ClientGone(Exception):
     """The client closed before its request was complete: there is nobody to answer."""
 
 
-def check_head(head: Head, *, max_bytes: int, types: frozenset[str] = JSON_TYPES) -> None:
+def check_head(
+    head: Head, *, max_bytes: int, types: frozenset[str] = JSON_TYPES, codings: frozenset[str] = PLAIN
+) -> None:
     """Refuse by the head alone what the body could not mend. Raises RequestError 400, 413 or 415."""
     if head.content_type not in types:
         raise RequestError(
@@ -29,7 +32,7 @@ def check_head(head: Head, *, max_bytes: int, types: frozenset[str] = JSON_TYPES
             code="content_type",
             hint="send application/json, or text/plain from a beacon",
         )
-    if head.content_encoding not in ("", "identity"):
+    if head.content_encoding not in codings:
         raise RequestError(
             "compressed requests are not taken",
             status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +16,7 @@ from ebbgate.edge.head import Head, read_cookies
 from ebbgate.edge.problems import JSON, Headers, Receive, Scope, Send, answer, answer_problem
 from ebbgate.edge.sites import Sites
 from ebbgate.edge.visitor import Visitors
+from ebbgate.edge.visitor_cookie import VisitorCookie
 from ebbgate.errors import RequestError, StoreError, StoreFull
 from ebbgate.model import RawRequest, Trust
 from ebbgate.pipeline import Pipeline, Receipt, Status
@@ -34,6 +35,7 @@ class EventsEndpoint:
         sites: Sites,
         visitors: Visitors,
         pipeline: Pipeline,
+        cookie: VisitorCookie,
         *,
         clock_ms: Callable[[], int],
         new_id: Callable[[], str],
@@ -42,6 +44,7 @@ class EventsEndpoint:
         self._sites = sites
         self._visitors = visitors
         self._pipeline = pipeline
+        self._cookie = cookie
         self._clock_ms = clock_ms
         self._new_id = new_id
 
@@ -59,16 +62,16 @@ class EventsEndpoint:
                 raise RequestError(
                     "only POST is answered here", status=HTTPStatus.METHOD_NOT_ALLOWED, code="method", hint="POST the event as JSON"
                 )
-            status, answered = await self._take(scope, head, body)
+            status, answered, cookies = await self._take(scope, head, body)
         except RequestError as error:
             await body.discard()
             await answer_problem(send, error, cors)
         except ClientGone:
             return
         else:
-            await answer(send, status, answered, [JSON, *cors])
+            await answer(send, status, answered, [JSON, *cookies, *cors])
 
-    async def _take(self, scope: Scope, head: Head, body: Body) -> tuple[int, bytes]:
+    async def _take(self, scope: Scope, head: Head, body: Body) -> tuple[int, bytes, Headers]:
         settings = self._settings
         site, trust = self._sites.identify(head)
         check_head(head, max_bytes=settings.max_body_bytes)
@@ -85,16 +88,21 @@ class EventsEndpoint:
             max_events=settings.max_events,
             new_id=self._new_id,
             signals=request_signals(request),
-            base=request_fields(request, place) if trust is Trust.BROWSER else None,
+            base=self._cookie.fields(request_fields(request, place), head, request.received_ms) if trust is Trust.BROWSER else None,
         )
         first = collected[0]
         if len(collected) == 1 and first.error is not None:
             raise RequestError(first.error.message, status=422, code=first.error.code, hint=first.error.hint)
-        receipts = await accept(self._pipeline, collected, place)
-        return HTTPStatus.ACCEPTED, receipt_body(receipts, self._pipeline.durability, native.ignored_of(collected), trust)
+        try:
+            known, cookies = await self._cookie.for_events(head, collected, place, request.received_ms)
+        except StoreError as error:
+            raise as_unavailable(error) from None
+        receipts = await accept(self._pipeline, known, place)
+        told = receipt_body(receipts, self._pipeline.durability, native.ignored_of(collected), trust)
+        return HTTPStatus.ACCEPTED, told, cookies
 
 
-async def accept(pipeline: Pipeline, collected: list[native.Collected], place: Any) -> list[Receipt]:
+async def accept(pipeline: Pipeline, collected: Sequence[native.Collected], place: Any) -> list[Receipt]:
     """Hand to the pipeline; a store that cannot take them becomes 503 with Retry-After."""
     try:
         return await pipeline.accept(collected, place)

@@ -69,6 +69,18 @@ class Head:
         return next((v for k, v in self.headers if k == name), None)
 
 
+def one_cookie(raw: bytes, name: str) -> str | None:
+    """Value of the first cookie of this name; None when there is none, or it is not printable ASCII."""
+    if not raw or len(raw) > MAX_COOKIE_HEADER:
+        return None
+    wanted = name.encode("ascii")
+    for part in raw.split(b";", MAX_COOKIES)[:MAX_COOKIES]:
+        found, eq, value = part.strip(b" \t").partition(b"=")
+        if eq and found == wanted:
+            return value.decode("ascii") if value.isascii() and value.decode("ascii").isprintable() else None
+    return None
+
+
 def read_cookies(raw: bytes) -> tuple[tuple[str, str], ...]:
     """Allow-listed cookies in header order, the first of a name. Names must be plain ASCII tokens (no Unicode blanks: §4.11)."""
     if not raw or len(raw) > MAX_COOKIE_HEADER:

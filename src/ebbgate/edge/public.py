@@ -9,10 +9,13 @@ import msgspec
 from starlette.routing import Route, Router
 
 from ebbgate.edge.consent import ConsentEndpoint
+from ebbgate.edge.dialects import Dialects
+from ebbgate.edge.doctor import DoctorEndpoint
 from ebbgate.edge.events import EventsEndpoint
 from ebbgate.edge.guard import Guard
 from ebbgate.edge.problems import JSON, Receive, Scope, Send, answer, answer_problem
 from ebbgate.edge.status import StatusEndpoint, WellKnownGpc
+from ebbgate.edge.tag import TagEndpoint
 from ebbgate.errors import RequestError
 
 
@@ -41,6 +44,8 @@ def public_app(
     events: EventsEndpoint,
     consent: ConsentEndpoint,
     status: StatusEndpoint,
+    dialects: Dialects,
+    doctor: DoctorEndpoint,
     ready: Callable[[], list[str]],
     *,
     gpc_since: str | None = None,
@@ -52,9 +57,13 @@ def public_app(
             Route(f"{prefix}/v1/events", endpoint=events),
             Route(f"{prefix}/consent", endpoint=consent),
             Route(f"{prefix}/status", endpoint=status),
+            Route(f"{prefix}/t.js", endpoint=TagEndpoint()),
+            Route(f"{prefix}/doctor", endpoint=doctor),
             *well_known,
             Route("/healthz", endpoint=Health()),
             Route("/readyz", endpoint=Health(ready)),
+            # The last one below the prefix: it knows its own paths and says 404 for all others.
+            Route(f"{prefix}/{{path:path}}", endpoint=dialects),
         ],
         redirect_slashes=False,
         default=not_found,  # type: ignore[arg-type]  # an ASGI app that returns its coroutine

@@ -18,6 +18,7 @@ class Sites:
     def __init__(self, sites: Mapping[str, SiteSettings]) -> None:
         self._by_origin: dict[str, str] = {}
         self._keys: list[tuple[bytes, str]] = []
+        self._write_keys: dict[str, str] = {}
         for name, site in sites.items():
             for origin in site.origins:
                 if self._by_origin.setdefault(origin, name) != name:
@@ -27,14 +28,34 @@ class Sites:
                 if any(hmac.compare_digest(digest, other) for other, owner in self._keys if owner != name):
                     raise ConfigError(f"sites.{name}.server_keys: a key is used by two sites")
                 self._keys.append((digest, name))
+            for write_key in site.write_keys:
+                if self._write_keys.setdefault(write_key, name) != name:
+                    raise ConfigError(f"sites.{name}.write_keys: a key is used by two sites")
+        if any(self.of_server_key(key) for key in self._write_keys):
+            raise ConfigError("sites: a write key is also a server key", hint="write keys are public: anyone could be the server")
 
     def of_origin(self, origin: str | None) -> str | None:
         """Site of an exact Origin header; None for a stranger, `null` included."""
         return self._by_origin.get(origin) if origin else None
 
+    def of_server_key(self, key: str) -> str | None:
+        """Site of a server key; None for any other."""
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+        # Every key is compared, so that the time tells nothing about which one came near.
+        found = [name for known, name in self._keys if hmac.compare_digest(known, digest)]
+        return found[0] if found else None
+
+    def of_write_key(self, key: str) -> str | None:
+        """Site of a public write key; None for any other."""
+        return self._write_keys.get(key)
+
+    def has_write_keys(self, site: str) -> bool:
+        """True when the site lists write keys: then its browsers must send one of them."""
+        return site in self._write_keys.values()
+
     def only(self) -> str | None:
         """The site, where there is just one."""
-        names = {*self._by_origin.values(), *(name for _, name in self._keys)}
+        names = {*self._by_origin.values(), *(name for _, name in self._keys), *self._write_keys.values()}
         return names.pop() if len(names) == 1 else None
 
     def identify(self, head: Head) -> tuple[str, Trust]:
@@ -60,9 +81,7 @@ class Sites:
 
     def _of_key(self, authorization: str) -> str:
         scheme, _, key = authorization.partition(" ")
-        digest = hashlib.sha256(key.strip().encode()).digest()
-        # Every key is compared, so that the time tells nothing about which one came near.
-        found = [name for known, name in self._keys if hmac.compare_digest(known, digest)]
-        if scheme.lower() != "bearer" or not found:
+        site = self.of_server_key(key.strip())
+        if scheme.lower() != "bearer" or site is None:
             raise RequestError("the server key is not known", status=401, code="bad_key", hint="see sites.<name>.server_keys")
-        return found[0]
+        return site

@@ -15,18 +15,21 @@ from ebbgate.choices import Choices
 from ebbgate.collect.cookies import cookie_fields
 from ebbgate.collect.native import subjects_of
 from ebbgate.collect.request import request_signals
-from ebbgate.edge.events import answer_preflight, cors_headers
+from ebbgate.consent.overlay import with_choices
+from ebbgate.edge.events import answer_preflight, as_unavailable, cors_headers
 from ebbgate.edge.head import Head, read_cookies
 from ebbgate.edge.problems import JSON, Receive, Scope, Send, answer, answer_problem
 from ebbgate.edge.sites import Sites
 from ebbgate.edge.visitor import Visitors
-from ebbgate.errors import RequestError
+from ebbgate.edge.visitor_cookie import VisitorCookie
+from ebbgate.errors import RequestError, StoreError
 from ebbgate.model import ConsentState, RawRequest, Trust
 from ebbgate.pipeline import Govern
 from ebbgate.store.keys import KeyRing
 
-HONOURED = "Your opt-out signal was honoured: your data is not sold or shared for advertising."
+HONOURED = "Opt-out request honored: your data is not sold or shared for advertising."
 NOT_SENT = "Your browser sends no opt-out signal."
+NOT_USED = "Your browser sends an opt-out signal. Nothing here is bound to it."
 
 
 class StatusEndpoint:
@@ -38,6 +41,7 @@ class StatusEndpoint:
         visitors: Visitors,
         choices: Choices,
         keys: KeyRing,
+        cookie: VisitorCookie,
         *,
         govern: Govern,
         clock_ms: Callable[[], int],
@@ -46,6 +50,7 @@ class StatusEndpoint:
         self._visitors = visitors
         self._choices = choices
         self._keys = keys
+        self._cookie = cookie
         self._govern = govern
         self._clock_ms = clock_ms
 
@@ -59,7 +64,12 @@ class StatusEndpoint:
         if scope["method"] not in ("GET", "HEAD"):
             await answer_problem(send, RequestError("only GET is answered here", status=405, code="method", hint="GET it"), cors)
             return
-        await answer(send, HTTPStatus.OK, msgspec.json.encode(await self._status(scope, head)), [JSON, *cors])
+        try:
+            status = await self._status(scope, head)
+        except StoreError as error:
+            await answer_problem(send, as_unavailable(error), cors)
+            return
+        await answer(send, HTTPStatus.OK, msgspec.json.encode(status), [JSON, *cors])
 
     async def _status(self, scope: Scope, head: Head) -> dict[str, Any]:
         now_ms = self._clock_ms()
@@ -69,13 +79,11 @@ class StatusEndpoint:
         request = RawRequest("GET", scope["path"], "", head.headers, b"", address, now_ms, cookies, site or "", Trust.BROWSER)
         signals = request_signals(request)
         policy, consent = self._govern(signals, place, now_ms)
-        subjects = [self._keys.subject_key(site, s) for s in subjects_of(cookie_fields(cookies))] if site else []
-        await self._choices.load(subjects)
-        states = dict(self._choices.states(b"".join(subjects)))
-        purposes = {
-            name: states.get(name, purpose.state.value) if purpose.state is not ConsentState.DENIED else purpose.state.value
-            for name, purpose in consent.purposes.items()
-        }
+        fields = self._cookie.fields(dict(cookie_fields(cookies)), head, now_ms)
+        subjects = [self._keys.subject_key(site, s) for s in subjects_of(fields)] if site else []
+        states = self._choices.states(b"".join(subjects), await self._choices.load(subjects))
+        if states and policy is not None:
+            consent = with_choices(consent, policy.consent, states)
         refused_by_gpc = [rule.name for rule in policy.consent.purposes if rule.refused_by_gpc] if policy else []
         # Where no policy governs nothing leaves at all, which honours every opt-out.
         honoured = signals.gpc and all(consent.state(name) is ConsentState.DENIED for name in refused_by_gpc)
@@ -83,8 +91,8 @@ class StatusEndpoint:
         return {
             "gpc": signals.gpc,
             "opt_out_honored": honoured,
-            "purposes": purposes,
-            "text": HONOURED if honoured else NOT_SENT if not signals.gpc else "",
+            "purposes": {name: purpose.state.value for name, purpose in consent.purposes.items()},
+            "text": HONOURED if honoured else NOT_USED if signals.gpc else NOT_SENT,
         }
 
 

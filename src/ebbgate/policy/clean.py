@@ -159,9 +159,9 @@ def clean_everything(
     )
 
 
-def with_consent(clean: CleanEvent, states: Mapping[str, str]) -> CleanEvent:
-    """The same event with the consent states that hold now, for `recheck`; a purpose not in `states` keeps its state."""
-    return replace(clean, consent={**clean.consent, **states})
+def with_consent(clean: CleanEvent, states: Mapping[str, str], google: Mapping[str, str] = EMPTY) -> CleanEvent:
+    """The same event with the consent states that hold now, for `recheck`; what is not in `states` or `google` keeps its state."""
+    return replace(clean, consent={**clean.consent, **states}, google={**clean.google, **google})
 
 
 def recheck(clean: CleanEvent, policies: PolicySet) -> CleanEvent | None:

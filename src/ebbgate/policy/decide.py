@@ -71,6 +71,8 @@ def judge(event_name: str, consent: Consent, policy: Policy, plan: DestinationPl
         return (_GRANTED, plan.needs_text) if plan.needs else (_NOT_NEEDED, "")
     rules = policy.consent
     if not denied and rules.model is Model.OPT_IN and rules.if_missing == "hold":
+        if consent.vendors.get(plan.destination, ConsentState.GRANTED) is not ConsentState.GRANTED:
+            return _VENDOR_DENIED, plan.destination  # no decision about the purposes would change that
         return _HELD, unknown
     if plan.limited is not None:
         return _LIMITED, denied or unknown

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any, Final
 
 from ebbgate.fields import is_personal
@@ -19,7 +20,7 @@ from ebbgate.policy.words import OUTCOMES, STATE_TEXT, reason_text
 
 _MARKS: Final = {Verdict.SEND: "●", Verdict.LIMITED: "◐", Verdict.HOLD: "◌", Verdict.WITHHOLD: "○"}
 _SAID: Final = {Verdict.SEND: "SENT", Verdict.LIMITED: "LIMITED", Verdict.HOLD: "HELD", Verdict.WITHHOLD: "NOT SENT"}
-_WIDTH: Final = 76
+_WIDTH: Final = 96  #: with the policy's line behind it a story fits 120 columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Story:
     personal: tuple[str, ...]  #: which of them are personal data
     purposes: tuple[PurposeStory, ...]
     signals: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]  #: signals that do not count, and why
     consent_line: str
     cleaned: tuple[str, ...]  #: what was done before any destination, as clauses
     cleaned_line: str
@@ -97,6 +99,7 @@ def story(
         personal=tuple(sorted({_shown(p) for p in event.fields if is_personal(p)})),
         purposes=_purposes(consent, policy),
         signals=tuple(reading.signal for reading in consent.readings),
+        refused=tuple((reading.signal, reading.says.partition(":")[0]) for reading in consent.readings if not reading.valid),
         consent_line=policy.at(policy.consent.line) if policy else "",
         cleaned=_cleaned(event, policy) if policy else (),
         cleaned_line=policy.at(policy.everywhere.line) if policy else "",
@@ -200,15 +203,22 @@ def as_text(told: Story) -> str:
 
 
 def _line(mark: str, name: str, text: str, rule: str) -> str:
-    line = f" {mark} {name}  {text}"
-    return f"{line.ljust(_WIDTH)}  ({rule})" if rule else line
+    lead = f" {mark} {name}  "
+    first, *rest = wrap(text, _WIDTH - len(lead), break_long_words=False, break_on_hyphens=False) or [""]
+    line = f"{lead}{first}"
+    blank = " " * len(lead)
+    return "\n".join([f"{line.ljust(_WIDTH)}  ({rule})" if rule else line, *(f"{blank}{more}" for more in rest)])
 
 
 def _consent_text(told: Story) -> str:
     if not told.purposes:
         return "nothing is known, no policy says what to ask" if not told.policy_file else "no purposes"
     said = ", ".join(f"{p.name} {STATE_TEXT[p.state]}{_source(p)}" for p in told.purposes)
-    return f"{said}   [{' '.join(told.signals) or 'no signals'}]"
+    unread = {signal for signal, _ in told.refused}
+    read = " ".join(signal for signal in told.signals if signal not in unread)
+    found = [read] if read else []
+    found += [f"{signal} unreadable: {why}" for signal, why in told.refused]
+    return f"{said}   [{'; '.join(found) or 'no signals'}]"
 
 
 def _source(purpose: PurposeStory) -> str:

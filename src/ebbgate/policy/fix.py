@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 from ebbgate.errors import Problem
 
-#: Only renames: an unknown setting, word or field that has one near neighbour.
-SAFE = frozenset({"P001", "P002", "P020"})
-
 
 def fixed(text: str, problems: Sequence[Problem]) -> str:
     """The file's text with every safe rename made; comments and layout stay as they are."""
     lines = text.split("\n")
     for problem in sorted(problems, key=lambda p: (p.line, p.column), reverse=True):
-        if problem.code not in SAFE or not problem.replacement:
+        if not problem.replacement:
+            # Only an unknown word with one near neighbour has a replacement.
             continue
         line = lines[problem.line - 1]
         start = problem.column - 1

@@ -109,11 +109,12 @@ _REASONS: Final = {
     Reason.DISABLED: "switched off in the policy",
     Reason.PERSONAL_DATA: "personal data where it must not be: {detail}",
     Reason.HELD: "waits until the visitor decides on {detail}",
+    Reason.TOO_MANY_HELD: "needs {detail}, visitor has not decided, and too many events wait for that already",
 }
 
 #: What `why:` in a policy test may say, and the reasons that answer to it. Every reason's own name works too.
 WHY: Final[dict[str, frozenset[Reason]]] = {
-    "consent": frozenset({Reason.CONSENT_DENIED, Reason.CONSENT_UNKNOWN, Reason.VENDOR_DENIED, Reason.HELD}),
+    "consent": frozenset({Reason.CONSENT_DENIED, Reason.CONSENT_UNKNOWN, Reason.VENDOR_DENIED, Reason.HELD, Reason.TOO_MANY_HELD}),
     "refused": frozenset({Reason.CONSENT_DENIED}),
     "vendor": frozenset({Reason.VENDOR_DENIED}),
     "event": frozenset({Reason.EVENT_NOT_LISTED}),

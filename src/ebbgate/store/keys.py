@@ -139,6 +139,10 @@ class KeyRing:
         """Keyed pseudonym for `pseudonymise:`: key id and 32 hex digits. Another key id means another pseudonym."""
         return f"p{self._id}-{self._derive('pseudonym', value).hex()}"
 
+    def pass_for(self, purpose: str, minute: int) -> str:
+        """What only a holder of these keys can say in this minute (since 1970 UTC): 32 hex digits."""
+        return self._derive("pass", purpose, str(minute)).hex()
+
     def log_seed(self) -> bytes:
         """Ed25519 seed of the log's checkpoints."""
         return self._log_seed

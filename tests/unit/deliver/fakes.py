@@ -12,7 +12,7 @@ from typing import Any
 
 from ebbgate.destinations import wire
 from ebbgate.destinations.kit import Act, Answer, Batch, Destination, DestinationSettings, HttpRequest, HttpResponse, Row, Skip
-from ebbgate.model import CleanEvent, Outcome
+from ebbgate.model import CleanEvent, Outcome, PurposeRule
 from ebbgate.policy.clean import dump
 from ebbgate.policy.load import load_policies
 from ebbgate.policy.plan import DestinationFacts, DestinationPlan, Policy, PolicySet
@@ -78,10 +78,14 @@ def plan(destination: str = "sink", **changes: Any) -> DestinationPlan:
     return replace(_loaded().destinations["sink"], destination=destination, **changes)
 
 
-def policies(*plans: DestinationPlan, digest: str = DIGEST, file: str = "eu.yaml") -> PolicySet:
-    """One policy in force with these destinations (default: `sink`)."""
+def policies(
+    *plans: DestinationPlan, digest: str = DIGEST, file: str = "eu.yaml", google: Sequence[tuple[str, str]] = ()
+) -> PolicySet:
+    """One policy in force with these destinations (default: `sink`); `google` names a signal of consent mode for purposes."""
     named = {p.destination: p for p in plans or (plan(),)}
-    return PolicySet.of(digest, (replace(_loaded(), file=file, digest=digest, destinations=named),))
+    rules = replace(_loaded().consent, purposes=tuple(PurposeRule(name, google=(signal,)) for name, signal in google))
+    consent = rules if google else _loaded().consent
+    return PolicySet.of(digest, (replace(_loaded(), file=file, digest=digest, destinations=named, consent=consent),))
 
 
 def clean_event(number: int = 1, destination: str = "sink", **changes: Any) -> CleanEvent:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from ebbgate.deliver.gate import EXPIRED, KILLED, NOT_GRANTED, POLICY_CHANGED, WITHDRAWN, Stop, expires_at_ms, gate
+from ebbgate.deliver.gate import EXPIRED, KILLED, NOT_GRANTED, POLICY_CHANGED, RACED_MS, WITHDRAWN, Stop, expires_at_ms, gate
 from ebbgate.model import CleanEvent
 from ebbgate.policy.plan import PolicySet
 from tests.unit.deliver.fakes import NOW_MS, clean_event, plan, policies
@@ -60,8 +60,10 @@ def test_a_denial_that_seems_older_stops_too() -> None:
 
 
 def test_an_older_grant_changes_nothing() -> None:
-    """What was granted before the receipt was weighed then."""
-    assert ask(clean_event(consent={"analytics": "unknown"}), choices={"analytics": ("granted", NOW_MS - 1)}) == NOT_GRANTED
+    """What was granted before the receipt was weighed then, unless it was recorded while the event was being decided."""
+    unknown = clean_event(consent={"analytics": "unknown"})
+    assert ask(unknown, choices={"analytics": ("granted", NOW_MS - RACED_MS - 1)}) == NOT_GRANTED
+    assert isinstance(ask(unknown, choices={"analytics": ("granted", NOW_MS - RACED_MS)}), CleanEvent)
 
 
 def test_a_denial_of_another_purpose_does_not_stop() -> None:
@@ -82,6 +84,26 @@ def test_a_later_grant_releases_only_what_was_unknown() -> None:
     assert isinstance(released, CleanEvent)
     assert released.consent == {"analytics": "granted"}
     assert ask(clean_event(consent={"analytics": "denied"}), choices=grant) == NOT_GRANTED
+
+
+def test_platforms_are_told_what_holds_now() -> None:
+    """A withdrawal takes Google's signals back also where the event needs another purpose; only the same rules give one again."""
+    told = policies(google=(("analytics", "analytics_storage"), ("advertising", "ad_user_data")))
+    states = {"analytics": "granted", "advertising": "granted"}
+    clean = clean_event(consent=states, google={"analytics_storage": "granted", "ad_user_data": "granted"})
+    left = ask(clean, policy=told, choices={"advertising": ("denied", NOW_MS + 1)})
+    assert isinstance(left, CleanEvent)
+    assert left.google == {"analytics_storage": "granted", "ad_user_data": "denied"}
+    assert left.consent == {"analytics": "granted", "advertising": "denied"}
+    held = clean_event(consent={"analytics": "unknown"}, google={"analytics_storage": "denied"})
+    grant = {"analytics": ("granted", NOW_MS + 1)}
+    free = ask(held, policy=told, choices=grant)
+    assert isinstance(free, CleanEvent)
+    assert free.google == {"analytics_storage": "granted"}
+    other = policies(digest="b" * 64, google=(("analytics", "analytics_storage"),))
+    tighter = ask(held, policy=other, choices=grant)
+    assert isinstance(tighter, CleanEvent)
+    assert tighter.google == {"analytics_storage": "denied"}
 
 
 def test_all_needs_must_hold() -> None:

@@ -1,0 +1,157 @@
+"""What all destinations get of one event, made once: the hot path's form of `clean` and `dump`.
+
+Destinations mostly get the same fields. So a plan is kept for each (decisions, consent): which values of the event leave at all,
+and which of them belong to whom. For an event only the values are pulled, treated and encoded, each once. A value that no
+destination gets never enters the shared part (a test holds that), and `load` gives exactly what `clean` would have made
+(another test holds that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
+
+from ebbgate.errors import PolicyError
+from ebbgate.model import EMPTY, Consent, Decision, Event, Value
+from ebbgate.policy import treat
+from ebbgate.policy.clean import Pseudonym, clean, consent_states, country_of_event, dump, lifetime_of, pseudonym_of_id
+from ebbgate.policy.decide import projection_of
+from ebbgate.policy.plan import MAX_FIELDS, DestinationPlan, EventShape, Policy, Projection, Shape
+from ebbgate.policy.prepare import Prepared, prepare
+from ebbgate.policy.stored import Record, pack_record, pack_shared, shared_head
+
+#: Event, its prepared form, pseudonymiser → the value of one slot; None = it cannot be treated as told.
+Make: TypeAlias = Callable[[Event, Prepared, Pseudonym], "Value | None"]
+
+_KEPT: Final = 2048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """How to write the events of one shape under the same decisions and consent."""
+
+    decisions: tuple[Decision, ...]
+    consent: Consent
+    shape: EventShape
+    head: bytes
+    pull: Callable[[Mapping[str, Value]], tuple[Value, ...]]  #: the values that leave as they are
+    makes: tuple[Make, ...]  #: the values that are treated for a destination
+    texts: tuple[int, ...]  #: slots that must hold text: ids
+    records: Mapping[str, bytes]  #: destination → its record
+
+
+#: By the identity of the decisions and the consent, which the plan itself keeps alive. The oldest is forgotten first.
+_plans: Final[dict[tuple[int, int], _Plan]] = {}
+
+
+def clean_all(
+    event: Event, decisions: tuple[Decision, ...], policy: Policy, consent: Consent, *, pseudonym: Pseudonym
+) -> tuple[bytes, Mapping[str, bytes]]:
+    """(shared, destination → record) of what leaves now; `clean.load(shared + record)` is the destination's CleanEvent.
+
+    Raises PolicyError when a decision was made under another policy.
+    """
+    prepared = prepare(event, policy)
+    plan = _plans.get((id(decisions), id(consent)))
+    if plan is None or plan.decisions is not decisions or plan.consent is not consent or plan.shape is not prepared.shape:
+        plan = _plan_for(decisions, policy, consent, prepared)
+    if not plan.records:
+        return b"", EMPTY
+    values: list[Value | None] = [event.name, event.site, *plan.pull(prepared.fields)]
+    for make in plan.makes:
+        values.append(make(event, prepared, pseudonym))
+    for slot in plan.texts:
+        if type(values[slot]) is not str:  # the id is not one: each destination gets what `clean` makes of it
+            return b"", {d.destination: dump(clean(event, d, policy, consent, pseudonym=pseudonym)) for d in decisions if d.sends}
+    return pack_shared(plan.head, values), plan.records
+
+
+def _plan_for(decisions: tuple[Decision, ...], policy: Policy, consent: Consent, prepared: Prepared) -> _Plan:
+    slots = _Slots()
+    records = {d.destination: _record(slots, d, policy, consent, prepared) for d in decisions if d.sends}
+    plan = slots.plan(decisions, consent, prepared.shape, records)
+    if len(prepared.shape.paths) <= MAX_FIELDS:
+        while len(_plans) >= _KEPT:
+            _plans.pop(next(iter(_plans)), None)
+        _plans[id(decisions), id(consent)] = plan
+    return plan
+
+
+def _record(slots: _Slots, decision: Decision, policy: Policy, consent: Consent, prepared: Prepared) -> Record:
+    plan = policy.destinations.get(decision.destination)
+    projection = projection_of(plan, decision.verdict) if plan is not None else None
+    if plan is None or projection is None or decision.policy != policy.digest or prepared.drop_event:
+        raise PolicyError("this decision lets nothing out under this policy", code="not_permitted")
+    shape = projection.shape(prepared.shape)
+    fields = {path: slot for path, slot in _field_slots(slots, projection, shape)}
+    step = max(projection.time_step_ms, policy.everywhere.time_step_ms)
+    states, google = consent_states(consent)
+    return Record(
+        destination=plan.destination,
+        fields=list(fields.values()),
+        id=slots.text(fields["event.id"]) if "event.id" in fields else slots.made(("id",), _id),
+        time_ms=slots.made(("time", step), _time(step)),
+        expires_ms=_expires(slots, plan, decision, policy),
+        hashed=sorted(shape.hashed_paths),
+        flags=dict(projection.flags),
+        consent=dict(states),
+        google=dict(google),
+        needs=list(plan.needs),
+        limited=projection is plan.limited,
+        policy=policy.digest,
+        policy_file=policy.file,
+    )
+
+
+def _expires(slots: _Slots, plan: DestinationPlan, decision: Decision, policy: Policy) -> int:
+    lifetime_ms = lifetime_of(plan, decision, policy) * 1000
+    return slots.made(("expires", lifetime_ms), lambda event, *_: event.received_ms + lifetime_ms) if lifetime_ms else -1
+
+
+def _field_slots(slots: _Slots, projection: Projection, shape: Shape) -> list[tuple[str, int]]:
+    """(path, slot) of every field that leaves, in the order in which `clean` writes them."""
+    lengths, urls = dict(shape.limited), frozenset(shape.urls)
+    allowed = projection.url_parameters or frozenset()
+    step = projection.time_step_ms
+    found = []
+    for path in shape.plain:
+        length = lengths.get(path)
+        floor = step if path == "event.time" else 0
+        if length is None and path not in urls and not floor:
+            found.append((path, slots.pulled(path)))
+        else:
+            key = ("short", path, length, allowed if path in urls else None, floor)
+            found.append((path, slots.made(key, _shorter(path, length, allowed if path in urls else None, floor), path)))
+    special = [(path, ("hash", path, normalise), _hash(path, normalise)) for path, normalise in shape.hashed]
+    special += [(path, ("pseudonym", path), _pseudonym(path)) for path in shape.pseudonymised]
+    found += [(path, slots.made(key, make, path)) for path, key, make in special if not (step and path == "event.time")]
+    return found
+
+
+class _Slots:
+    """Collects the values that any destination gets, each once."""
+
+    def __init__(self) -> None:
+        self._pulled: dict[str, int] = {}
+        self._made: dict[Any, tuple[int, Make, str]] = {}
+        self._texts: dict[int, None] = {}
+
+    # Slots are numbered below and above zero first: how many are pulled is known only at the end.
+    def pulled(self, path: str) -> int:
+        """A field that leaves as it is."""
+        return self._pulled.setdefault(path, len(self._pulled))
+
+    def made(self, key: Any, make: Make, path: str = "") -> int:
+        """A value that is made for the event; the same key is the same value."""
+        return self._made.setdefault(key, (-1 - len(self._made), make, path))[0]
+
+    def text(self, slot: int) -> int:
+        """The same slot, which must hold text."""
+        self._texts[slot] = None
+        return slot
+
+    def plan(self, decisions: tuple[Decision, ...], consent: Consent, shape: EventShape, records: Mapping[str, Record]) -> _Plan:
+        """Everything collected, with the final numbers."""
+        raise AssertionError
