@@ -22,6 +22,7 @@ from ebbgate.choices import Choices, Known, Room
 from ebbgate.collect.names import CONVERSIONS
 from ebbgate.collect.native import Collected
 from ebbgate.consent.overlay import with_choices
+from ebbgate.consent.place import make_place
 from ebbgate.consent.resolve import Resolver
 from ebbgate.errors import EventError
 from ebbgate.model import EMPTY, Consent, Decision, Event, Model, Place, Reason, Signals, Trust, Verdict
@@ -29,6 +30,7 @@ from ebbgate.policy.clean import clean, dump
 from ebbgate.policy.decide import decide
 from ebbgate.policy.holder import PolicyHolder
 from ebbgate.policy.plan import Policy
+from ebbgate.policy.together import clean_all
 from ebbgate.store.keys import KeyRing, server_twin, split_subject
 from ebbgate.store.protocol import Appended, NewEvent, Store
 
@@ -136,6 +138,9 @@ class Pipeline:
 
         `known`: what is on record for each key of `subject`.
         """
+        if event.trust is Trust.SERVER:
+            # The request comes from where the site's server stands; the visitor's place is what the server states.
+            place = make_place(event.fields.get("place.country"), event.fields.get("place.region"), "server")
         policy, consent = self.govern(signals, place, now_ms)
         states = self._choices.states(subject, known)
         if states and policy is not None:
@@ -153,19 +158,19 @@ class Pipeline:
             return decided, EMPTY
         if not decided.subject:
             return _without_holding(decided, Reason.CONSENT_UNKNOWN), EMPTY
-        held = self._payloads(decided, Verdict.HOLD)
+        held = self._held_forms(decided)
         room = self._choices.make_room(decided.subject, sum(map(len, held.values())))
         if room is None:
             return _without_holding(decided, Reason.TOO_MANY_HELD), EMPTY
         rooms.append(room)
         return decided, held
 
-    def _payloads(self, decided: Decided, *verdicts: Verdict) -> dict[str, bytes]:
-        """Destination → stored form, for the decisions with one of these verdicts."""
+    def _held_forms(self, decided: Decided) -> dict[str, bytes]:
+        """Destination → stored form, for what is to be parked: each by itself, since each is released or shredded by itself."""
         policy = decided.policy
         if policy is None:
             return {}
-        made = [d for d in decided.decisions if d.verdict in verdicts]
+        made = [d for d in decided.decisions if d.verdict is Verdict.HOLD]
         return {d.destination: dump(clean(decided.event, d, policy, decided.consent, pseudonym=self._keys.pseudonym)) for d in made}
 
     def _to_store(self, decided: Decided, held: Mapping[str, bytes], now_ms: int) -> NewEvent:
@@ -181,13 +186,17 @@ class Pipeline:
             # The server's word suppresses the browser's copy; a stranger's never the server's (specs/reliability.md §2.5).
             checks += [server_twin(claim) for claim in claims]
         key = keys.event_key(event.site, event.id)
+        shared, payloads = b"", EMPTY
+        if policy is not None:
+            shared, payloads = clean_all(event, decided.decisions, policy, decided.consent, pseudonym=keys.pseudonym)
         return NewEvent(
             key=key,
             checks=tuple(checks),
             claims=tuple(claims),
             subject=decided.subject,
             at_ms=event.received_ms,
-            payloads=self._payloads(decided, Verdict.SEND, Verdict.LIMITED),
+            payloads=payloads,
+            shared=shared,
             entry=self._entry(decided, key),
             duplicate_entry=lambda: self._duplicate_entry(event, key, now_ms),
             held=held,

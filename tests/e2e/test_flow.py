@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -86,34 +85,37 @@ async def test_the_webhook_can_be_verified_by_its_receiver(served: Gateway) -> N
     assert hook.header("webhook-id") == "A-1"
 
 
-@pytest.mark.parametrize(
-    ("consent", "country", "region", "expected"),
-    [
-        (None, "DE", None, set()),
-        ({}, "DE", None, set()),
-        ({"purposes": {"analytics": "granted"}}, "DE", None, {"ga4"}),
-        ({"purposes": {"analytics": "denied", "advertising": "granted"}}, "DE", None, {"meta"}),
-        ({"tcf": "CPnonsense"}, "DE", None, set()),
-        ({"purposes": {"analytics": "granted"}, "tcf": 5}, "DE", None, set()),
-        (BOTH | {"gcs": "G100"}, "DE", None, set()),
-        (BOTH, None, None, {"ga4", "meta"}),
-        (None, None, None, set()),
-        (None, "ZZ", None, set()),
-        (None, "US", "CA", {"ga4", "meta"}),
-        ({"us_privacy": "1YYN"}, "US", "CA", {"ga4"}),
-        (None, "JP", None, set()),
-    ],
-)
-async def test_only_an_explicit_grant_is_a_grant(
-    served: Gateway, consent: Any, country: str | None, region: str | None, expected: set[str]
-) -> None:
+#: (consent, country, region, who gets it in full)
+WHO_GETS_IT: list[tuple[Any, str | None, str | None, set[str]]] = [
+    (None, "DE", None, set()),
+    ({}, "DE", None, set()),
+    ({"purposes": {"analytics": "granted"}}, "DE", None, {"ga4"}),
+    ({"purposes": {"analytics": "denied", "advertising": "granted"}}, "DE", None, {"meta"}),
+    ({"tcf": "CPnonsense"}, "DE", None, set()),
+    ({"purposes": {"analytics": "granted"}, "tcf": 5}, "DE", None, set()),
+    (BOTH | {"gcs": "G100"}, "DE", None, set()),
+    (BOTH, None, None, {"ga4", "meta"}),
+    (None, None, None, set()),
+    (None, "ZZ", None, set()),
+    (None, "US", "CA", {"ga4", "meta"}),
+    ({"us_privacy": "1YYN"}, "US", "CA", {"ga4"}),
+    (None, "JP", None, set()),
+]
+
+
+async def test_only_an_explicit_grant_is_a_grant(served: Gateway) -> None:
     """What reaches whom, over the public route: missing, malformed or contradictory consent sends nothing that needs it."""
-    assert (await served.post(purchase("A-1", consent), country=country, region=region))[0] == 202
+    for number, (consent, country, region, _) in enumerate(WHO_GETS_IT):
+        assert (await served.post(purchase(f"N-{number}", consent), country=country, region=region))[0] == 202
     await served.drained()
     got = received(served.sink)
-    with_person = {name for name in ("ga4", "meta") if any("limited" not in json.dumps(e) and e for e in got[name])}
-    limited = {"meta"} if any(e.get("data_processing_options") for e in got["meta"]) else set()
-    assert with_person - limited == expected
+    reached: dict[str, set[str]] = {f"N-{number}": set() for number in range(len(WHO_GETS_IT))}
+    for event in got["ga4"]:
+        reached[event["params"]["transaction_id"]].add("ga4")
+    for event in got["meta"]:
+        if not event.get("data_processing_options"):  # the limited form is no full sending
+            reached[event["event_id"]].add("meta")
+    assert reached == {f"N-{number}": expected for number, (_, _, _, expected) in enumerate(WHO_GETS_IT)}
 
 
 async def test_gpc_of_the_browser_is_an_opt_out(served: Gateway) -> None:
@@ -142,6 +144,15 @@ async def test_the_same_order_counts_once_unless_the_server_confirms_it(served: 
     assert statuses == ["accepted", "duplicate", "duplicate", "accepted", "duplicate", "accepted", "duplicate"]
     await served.drained()
     assert sorted(e["event_id"] for e in received(served.sink)["meta"]) == ["A-1", "A-1", "A-2"]
+
+
+async def test_a_servers_event_stands_where_the_server_says(served: Gateway) -> None:
+    """A server's event stands where it says, not where its request comes from; without a place the strictest policy governs."""
+    for number, place in (("A-1", {"country": "US", "region": "US-CA"}), ("A-2", None)):
+        event = purchase(number) | ({"place": place} if place else {})
+        assert (await served.post(event, server=True, country="US", region="CA"))[0] == 202
+    await served.drained()
+    assert [e["event_id"] for e in received(served.sink)["meta"]] == ["A-1"]
 
 
 async def test_a_batch_is_answered_one_by_one(served: Gateway) -> None:

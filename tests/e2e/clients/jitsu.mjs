@@ -8,7 +8,7 @@ const counted = async (...args) => {
   if (answered.status !== 200) failed += 1;
   return answered;
 };
-const client = jitsuAnalytics({ host: url, writeKey, s2s: true, runtime: undefined, fetch: counted, privacy: { consentCategories: { analytics: true, marketing: true } } });
+const client = jitsuAnalytics({ host: url, writeKey, s2s: true, fetch: counted, privacy: { consentCategories: { analytics: true, marketing: true } } });
 await client.identify("jitsu-1", { email: "jitsu@example.com" });
 await client.page({ name: "Home", url: "https://shop.example/" });
 await client.track("Order Completed", { order_id: "J-1", revenue: 12.5, currency: "EUR" });
