@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help run check test test-long bench docs lock clean
+.PHONY: help run check test test-long mutation bench clients docs lock clean
 help: ## what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -42,8 +42,14 @@ test: $(VENV)/.dev ## the whole suite with coverage, under five minutes on two c
 test-long: $(VENV)/.dev ## the full counts of the issues: faults, fuzz, properties
 	EBBGATE_TEST_SCALE=$${EBBGATE_TEST_SCALE:-10} $(BIN)/python -m tests.run --long
 
+mutation: $(VENV)/.dev ## changes in what decides, which the tests must notice (half an hour)
+	$(BIN)/python -m tests.mutation $(ARGS)
+
 bench: $(VENV)/.dev ## ratios side by side in one run
 	$(BIN)/python -m tests.bench $(ARGS)
+
+clients: ## fetch the real clients that tests/e2e/test_clients.py runs (needs Node and npm; the tests are skipped without)
+	cd tests/e2e/clients && npm install --no-save --no-audit --no-fund --ignore-scripts
 
 docs: $(VENV)/.dev ## regenerate the reference pages
 	$(BIN)/python -m tests.reference

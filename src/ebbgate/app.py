@@ -36,6 +36,7 @@ from ebbgate.errors import ConfigError, StoreError
 from ebbgate.pipeline import Decided, Pipeline, Status
 from ebbgate.policy.holder import PolicyHolder
 from ebbgate.policy.plan import DestinationFacts
+from ebbgate.recorder import Recorder
 from ebbgate.settings import Settings
 from ebbgate.store.keys import KeyRing
 from ebbgate.store.open import open_store
@@ -126,6 +127,7 @@ class Gateway:
         self.choices = Choices(
             self.store, self.keys, clock_ms=now_ms, entropy=os.urandom, wake=self.runner.wake, bounds=settings.holds
         )
+        self.recorder = Recorder(settings.store.url, clock_ms=now_ms)
         self.pipeline = Pipeline(
             policies=self.policies,
             resolver=Resolver(),
@@ -136,7 +138,7 @@ class Gateway:
             clock_ms=now_ms,
             entropy=os.urandom,
             wake=self.runner.wake,
-            watch=watch,
+            watch=self._watching(watch),
         )
         self.sites = Sites(settings.sites)
         self.visitors = Visitors(settings.server.trusted_proxies)
@@ -169,9 +171,7 @@ class Gateway:
         status = StatusEndpoint(
             self.sites, self.visitors, self.choices, self.keys, cookie, govern=self.pipeline.govern, clock_ms=self._now_ms
         )
-        dialects = Dialects(
-            server, self.sites, self.visitors, self.pipeline, self.choices, self.keys, clock_ms=self._now_ms
-        )
+        dialects = Dialects(server, self.sites, self.visitors, self.pipeline, self.choices, self.keys, clock_ms=self._now_ms)
         doctor = DoctorEndpoint(
             self.keys,
             self.visitors,
@@ -180,6 +180,17 @@ class Gateway:
             clock_ms=self._now_ms,
         )
         return public_app(server.prefix, events, consent, status, dialects, doctor, self.problems, gpc_since=server.gpc_well_known)
+
+    def _watching(self, watch: Callable[[Decided, Status], None] | None) -> Callable[[Decided, Status], None]:
+        """Counts every event that was taken, then shows it to whoever else watches."""
+
+        def see(decided: Decided, status: Status) -> None:
+            if status is Status.ACCEPTED:
+                self.recorder.see(decided.event, decided.place, decided.consent, decided.decisions)
+            if watch is not None:
+                watch(decided, status)
+
+        return see
 
     def _throttle(self) -> float:
         """Seconds that a delivery leaves to the intake before its next request: none until requests queue up."""
@@ -212,11 +223,13 @@ class Gateway:
         self.collect_at, self.admin_at = address(public), address(admin)
         await self.store.open()
         stack.push_async_callback(self.store.close)
+        await self.recorder.open()
+        stack.push_async_callback(self.recorder.close)
         await self._record_policies()
         if self.settings.delivery.enabled:
             await self.runner.start()
             stack.push_async_callback(self.runner.stop)
-        for chore in (self._reload_forever(), self._tend_forever()):
+        for chore in (self._reload_forever(), self._tend_forever(), self.recorder.run()):
             stack.push_async_callback(_cancel, asyncio.create_task(chore))
         await stack.enter_async_context(
             served(
@@ -253,10 +266,12 @@ class Gateway:
             healthy=self.store.healthy(),
             policy=self.policies.current.digest,
             refused=bool(self.policies.problems),
+            blocked={name: lane.figures.blocked for name, lane in self.runner.states().items()},
         )
 
     async def _record_policies(self) -> None:
         current = self.policies.current
+        await self.recorder.activated(current.digest, self.policies.texts)
         entry = policy_activated(
             digest=current.digest, files={p.file: p.digest for p in current.policies}, node=self.keys.node, at_ms=self._now_ms()
         )

@@ -20,6 +20,13 @@ Scalar: TypeAlias = str | int | float | bool
 #: `order.items` is a tuple of flat mappings, lists are tuples of scalars, all else is a scalar.
 Value: TypeAlias = Scalar | tuple[Scalar, ...] | tuple[Mapping[str, Scalar], ...]
 
+
+class KnownItems(tuple[Mapping[str, Scalar], ...]):
+    """Products that hold only keys of `fields.ITEM_KEYS` in their types: the parser that made them saw to it."""
+
+    __slots__ = ()
+
+
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from ebbgate.audit.decision import decision
 from ebbgate.audit.entry import Entry, duplicate
@@ -33,6 +33,8 @@ from ebbgate.policy.plan import Policy
 from ebbgate.policy.together import clean_all
 from ebbgate.store.keys import KeyRing, server_twin, split_subject
 from ebbgate.store.protocol import Appended, NewEvent, Store
+
+NONCES: Final = 96  #: random bytes for the commitments of one decision entry
 
 #: Consent where no policy governs: nothing is known and nothing leaves.
 NO_POLICY = Consent(Model.OPT_IN, EMPTY)
@@ -113,14 +115,16 @@ class Pipeline:
     async def _accept(self, collected: Sequence[Collected], place: Place) -> list[Receipt]:
         now_ms = self._clock_ms()
         good = [(c.event, c.signals, self._keys.subject_keys(c.event.site, c.event.subjects)) for c in collected if c.event]
+        random = self._entropy(NONCES * len(good))
         known = await self._choices.load({key for _, _, subject in good for key in split_subject(subject)})
         seen = self._choices.recorded
         rooms: list[Room] = []
         try:
             parked, new = [], []
-            for event, signals, subject in good:  # one event whole before the next: its stages share work on it
+            # One event whole before the next: its stages share work on it.
+            for number, (event, signals, subject) in enumerate(good):
                 parked.append(self._park(self.decide(event, signals, place, now_ms, subject, known), rooms))
-                new.append(self._to_store(*parked[-1], now_ms))
+                new.append(self._to_store(*parked[-1], now_ms, random[NONCES * number : NONCES * (number + 1)]))
             decided = [d for d, _ in parked]
             stored = await self._store.append(new) if new else ()
         finally:
@@ -130,7 +134,7 @@ class Pipeline:
                 await self._choices.catch_up(seen, d.subject)
         outcomes = iter(zip(decided, stored, strict=True))
         receipts = [self._receipt(c, outcomes) for c in collected]
-        self._wake({d.destination for one in decided for d in one.decisions if d.sends})
+        self._wake({name for one in new for name in one.payloads})
         return receipts
 
     def decide(self, event: Event, signals: Signals, place: Place, now_ms: int, subject: bytes, known: Known) -> Decided:
@@ -154,7 +158,7 @@ class Pipeline:
 
     def _park(self, decided: Decided, rooms: list[Room]) -> tuple[Decided, Mapping[str, bytes]]:
         """What is to be parked, destination → payload. Without room, or without anyone who could decide, it is withheld."""
-        if not any(d.verdict is Verdict.HOLD for d in decided.decisions):
+        if Verdict.HOLD not in [d.verdict for d in decided.decisions]:
             return decided, EMPTY
         if not decided.subject:
             return _without_holding(decided, Reason.CONSENT_UNKNOWN), EMPTY
@@ -173,7 +177,7 @@ class Pipeline:
         made = [d for d in decided.decisions if d.verdict is Verdict.HOLD]
         return {d.destination: dump(clean(decided.event, d, policy, decided.consent, pseudonym=self._keys.pseudonym)) for d in made}
 
-    def _to_store(self, decided: Decided, held: Mapping[str, bytes], now_ms: int) -> NewEvent:
+    def _to_store(self, decided: Decided, held: Mapping[str, bytes], now_ms: int, random: bytes) -> NewEvent:
         event, policy, keys = decided.event, decided.policy, self._keys
         own = keys.claim_key(event.site, event.trust, event.name, event.id)
         claims, checks = [own], [own]
@@ -197,14 +201,14 @@ class Pipeline:
             at_ms=event.received_ms,
             payloads=payloads,
             shared=shared,
-            entry=self._entry(decided, key),
+            entry=self._entry(decided, key, random),
             duplicate_entry=lambda: self._duplicate_entry(event, key, now_ms),
             held=held,
             held_until_ms=now_ms + policy.consent.hold_for_s * 1000 if held and policy else 0,
             conversion=conversion,
         )
 
-    def _entry(self, decided: Decided, key: bytes) -> Entry:
+    def _entry(self, decided: Decided, key: bytes, random: bytes) -> Entry:
         return decision(
             decided.event,
             decided.decisions,
@@ -213,7 +217,7 @@ class Pipeline:
             node=self._keys.node,
             key=key,
             subject=decided.subject,
-            entropy=self._entropy(96),
+            entropy=random,
         )
 
     def _duplicate_entry(self, event: Event, key: bytes, now_ms: int) -> Entry:

@@ -131,7 +131,8 @@ class SiteSettings(_Part):
     server_keys: tuple[SecretStr, ...] = Field(default=(), description="Bearer keys, or sha256:<hex> of them.")
 
     write_keys: tuple[str, ...] = Field(
-        default=(), description="Public keys that browsers' Segment, RudderStack and Jitsu clients send. None: their Origin suffices."
+        default=(),
+        description="Public keys that browsers' Segment, RudderStack and Jitsu clients send. None: their Origin suffices.",
     )
 
     @field_validator("server_keys")

@@ -6,7 +6,7 @@ import importlib
 import sys
 import time
 
-BENCHES = ("gateway", "consent", "policy", "render", "store")
+BENCHES = ("gateway", "consent", "policy", "render", "delivery", "store")
 
 
 def main() -> None:

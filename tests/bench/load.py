@@ -31,13 +31,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Events a second, latency in milliseconds, and answers that were not as expected."""
+    """Events a second, latency in milliseconds, answers that were not as expected, and all answers, those of the warm-up too."""
 
     events_s: float
     p50_ms: float
     p99_ms: float
     wrong: int
     sent: int
+    answered: int = 0
 
 
 COUNTER = b"@@COUNTER@@"
@@ -95,11 +96,12 @@ async def _drive(load: Load) -> Measured:
         return head + b"content-length: %d\r\n\r\n" % len(body) + body
 
     latencies: list[float] = []
-    wrong = 0
+    wrong = answered = 0
     measuring = False
 
     def done(seconds: float, right: bool) -> None:
-        nonlocal wrong
+        nonlocal wrong, answered
+        answered += 1
         if measuring:
             latencies.append(seconds)
             wrong += not right
@@ -120,8 +122,9 @@ async def _drive(load: Load) -> Measured:
     latencies.sort()
     n = len(latencies)
     if not n:
-        return Measured(0, 0, 0, wrong, 0)
-    return Measured(n * load.events / elapsed, latencies[n // 2] * 1000, latencies[min(n - 1, n * 99 // 100)] * 1000, wrong, n)
+        return Measured(0, 0, 0, wrong, 0, answered)
+    p50, p99 = latencies[n // 2] * 1000, latencies[min(n - 1, n * 99 // 100)] * 1000
+    return Measured(n * load.events / elapsed, p50, p99, wrong, n, answered)
 
 
 def _child(load: Load, core: int, out: Connection) -> None:

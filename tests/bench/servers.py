@@ -106,10 +106,9 @@ def sink(core: int, out: Connection) -> None:
 
 def gateway(core: int, out: Connection, sink_port: int, store: str, deliver: bool, segment_events: int = 250_000) -> None:
     """The whole gateway: three destinations, the shipped policies, encryption, the log. `store`: sqlite or memory."""
-    import gc
-
     from ebbgate import log
     from ebbgate.app import Gateway
+    from ebbgate.edge.serving import calm_collector
     from ebbgate.policy.templates import templates_path
     from ebbgate.settings import load_settings
     from ebbgate.store.keys import KeyRing
@@ -131,7 +130,7 @@ def gateway(core: int, out: Connection, sink_port: int, store: str, deliver: boo
         )  # fmt: skip
         served = Gateway(settings, keys=KeyRing.ephemeral(), store=MemoryStore() if store == "memory" else None)
         async with served.running():
-            gc.freeze(); gc.set_threshold(100_000, 50, 1000)
+            calm_collector()
             out.send(int(served.collect_at.rpartition(":")[2]))
             loop = asyncio.get_running_loop()
             while True:

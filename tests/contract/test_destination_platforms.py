@@ -62,9 +62,10 @@ async def _at(folder: Path, name: str, **changes: Any) -> AsyncIterator[tuple[Ho
             yield house, platform, sink
 
 
-async def _post(house: House, name: str, numbers: range, *, poisoned: int = -1) -> None:
+async def _post(house: House, name: str, numbers: range, *, poisoned: int = -1, as_event: str = "purchase") -> None:
     now_ms = time.time_ns() // 1_000_000
-    await house.store.append([new_event(n, [_clean(name, n, now_ms, poison=n == poisoned)]) for n in numbers])
+    cleans = {n: replace(_clean(name, n, now_ms, poison=n == poisoned), name=as_event) for n in numbers}
+    await house.store.append([new_event(n, [clean]) for n, clean in cleans.items()])
     house.numbers.update({n: {name} for n in numbers})
     house.runner.wake([name])
 
@@ -156,6 +157,17 @@ async def test_an_error_leads_to_the_documented_action(tmp_path: Path, fault: Fa
             assert sink.count >= fault.asked
         else:
             assert sink.count == fault.asked
+
+
+@pytest.mark.parametrize("name", ["ga4", "matomo"])
+async def test_what_only_merges_orders_gets_nothing_else_twice(tmp_path: Path, name: str) -> None:
+    """After an answer that leaves a refund in doubt nothing is repeated: the platform would count it twice."""
+    async with _at(tmp_path, name) as (house, platform, sink):
+        platform.faults = deque([Reply.of(503)])
+        await _post(house, name, range(3), as_event="refund")
+        await house.until_ended(name, 3)
+        assert (await house.check({name: sink}))[name] == {U: 3}
+        assert sink.count == 1
 
 
 PARKED: Final = {

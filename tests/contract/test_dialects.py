@@ -55,16 +55,18 @@ def described(one: Collected) -> dict[str, Any]:
     shown = {k: v for k, v in event.fields.items() if k not in ("event.id", "event.name", "event.time")}
     signals = {f.name: getattr(one.signals, f.name) for f in fields(Signals) if getattr(one.signals, f.name) != f.default}
     found: Any = json.loads(
-        json.dumps({
-            "id": event.id,
-            "name": event.name,
-            "time_ms": event.time_ms,
-            "dialect": event.dialect,
-            "trust": event.trust.value,
-            "subjects": event.subjects,
-            "fields": dict(sorted(shown.items())),
-            "signals": signals,
-        })
+        json.dumps(
+            {
+                "id": event.id,
+                "name": event.name,
+                "time_ms": event.time_ms,
+                "dialect": event.dialect,
+                "trust": event.trust.value,
+                "subjects": event.subjects,
+                "fields": dict(sorted(shown.items())),
+                "signals": signals,
+            }
+        )
     )
     assert isinstance(found, dict)
     return found
@@ -101,8 +103,6 @@ def test_a_request_sent_again_gives_the_same_ids() -> None:
             case["request"]["received_ms"] += 60_000
             later, _ = request_of(case)
             dialect = dialect_of(request.path)
-            first, second = (
-                [c.event.id for c in parse(dialect, r, place, max_events=500) if c.event] for r in (request, later)
-            )
+            first, second = ([c.event.id for c in parse(dialect, r, place, max_events=500) if c.event] for r in (request, later))
             assert first == second, path
             assert len(set(first)) == len(first), path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,19 @@ class TestDue:
         await store.append([event(1, to=["ga4"]), event(2, to=["meta"]), event(3, to=["ga4", "meta"])])
         assert await deliver(store, "meta") == [payload(2, "meta"), payload(3, "meta")]
         assert await deliver(store, "ga4") == [payload(1, "ga4"), payload(3, "ga4")]
+
+    async def test_what_payloads_share_comes_with_each(self, store: Store) -> None:
+        """The shared part is put before every payload, also before one that is tried again; events without it are as before."""
+        both = {"ga4": b"for ga4", "meta": b"for meta"}
+        await store.append([replace(event(1, payloads=both), shared=b"shared "), event(2, payloads=both)])
+        assert await deliver(store, "meta") == [b"shared for meta", b"for meta"]
+        lease = await take(store)
+        (first, second) = (await store.due(lease, limit=10, now_ms=NOW)).queued
+        assert (first.payload, second.payload) == (b"shared for ga4", b"for ga4")
+        later = [Result(first, None, retry_at_ms=NOW + 1), Result(second, Outcome.EXPIRED)]
+        await store.settle(lease, later, [kit.ended()], cursor=second.position, now_ms=NOW)
+        (again,) = (await store.due(lease, limit=10, now_ms=NOW + 2)).queued
+        assert again.payload == b"shared for ga4"
 
     async def test_unsettled_rows_come_again(self, store: Store) -> None:
         """What was read and not settled is read again; what was settled ahead of the cursor is not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -66,11 +67,13 @@ class Site:
     script: str = ""  #: of the page, after the stub
     body: str = "<p>shop</p>"
     answer: Callable[[Sent], int] = lambda _: 0  #: a status in the gateway's place
+    delay_s: float = 0  #: before an answer to events
     sent: list[Sent] = field(default_factory=list)
 
     def reset(self) -> None:
         """As new for the next test."""
         self.attributes = self.script = ""
+        self.delay_s = 0
         self.body, self.country, self.answer = "<p>shop</p>", "DE", lambda _: 0
         self.sent.clear()
 
@@ -107,7 +110,7 @@ class Site:
         sent = Sent(scope["method"], path, given.get("cookie", ""), body)
         if path != "/e/t.js":
             self.sent.append(sent)
-        sent.status = self.answer(sent)
+            sent.status = self.answer(sent)
         if sent.status:
             await _answer(send, sent.status, "application/problem+json", b"{}")
             return
@@ -117,6 +120,8 @@ class Site:
         sent.status, answered, content = await request(
             self.gateway, scope["method"], path + (f"?{query}" if query else ""), headers=headers, body=body
         )
+        if sent.events():
+            await asyncio.sleep(self.delay_s)
         kept = ("content-type", "set-cookie", "cache-control", "content-encoding", "etag", "access-control-allow-origin", "vary")
         await _reply(send, sent.status, {k: answered[k] for k in kept if k in answered}, content)
 

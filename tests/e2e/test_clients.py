@@ -97,7 +97,7 @@ async def test_node_clients(running: Gateway, script: str, package: str, key: st
 )
 async def test_python_clients(running: Gateway, module: str, package: str, order: str) -> None:
     """Every call of a Python client is accepted with its consent; the process connects to the gateway alone."""
-    if PYTHON == sys.executable and importlib.util.find_spec(package.partition(".")[0]) is None:
+    if sys.executable == PYTHON and importlib.util.find_spec(package.partition(".")[0]) is None:
         wanting(package)
     await all_taken(running, SERVER_KEY, order, PYTHON, "-m", f"tests.e2e.clients.{module}", cwd=ROOT)
 

@@ -1,7 +1,7 @@
 """Withdrawals at every moment of queue, lease, request, retry, replay and hold, over the real store and real workers (T10).
 
 The senders stand where the HTTP client stands: they ask the gate's word at the first byte, as it does, and note what leaves when.
-Time runs fifty times faster than outside and jumps, so that five seconds of it pass between any two steps.
+Time runs fast and jumps, so that five seconds of it may pass between any two steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from ebbgate.deliver.classify import Failed, Failure
 from ebbgate.destinations.kit import HttpRequest, HttpResponse
 from ebbgate.store.memory import MemoryStore
 from tests.scale import scaled
-from tests.unit.choices.rig import FastClock, Middle, event, opened, until
+from tests.unit.choices.rig import Middle, event, opened, running, until
+from tests.unit.deliver.fakes import HandClock
 
 GRANTED = {"analytics": "granted", "advertising": "granted"}
 NO = {"analytics": "denied", "advertising": "denied"}
@@ -33,7 +34,7 @@ GRACE_S = 5.0
 class Platform:
     """A sender that is slow, refuses, fails and drops; `begun` is what left: (second, ids of the events)."""
 
-    def __init__(self, clock: FastClock, chance: Random) -> None:
+    def __init__(self, clock: HandClock, chance: Random) -> None:
         self.begun: list[tuple[float, list[str]]] = []
         self._clock = clock
         self._chance = chance
@@ -47,11 +48,11 @@ class Platform:
         self.begun.append((self._clock.mono_s(), [row["id"] for row in json.loads(request.body)["rows"]]))
         await asyncio.sleep(chance.choice((0, 0.001, 0.004)))
         kind = chance.random()
-        if kind < 0.6:
+        if kind < 0.8:
             return HttpResponse(200, {}, b"{}")
-        if kind < 0.75:
+        if kind < 0.88:
             return HttpResponse(400, {}, b"{}")  # halved, in the end a dead letter
-        if kind < 0.85:
+        if kind < 0.94:
             return HttpResponse(503, {}, b"{}")
         return Failed(Failure.UNKNOWN, "connection_lost")
 
@@ -115,7 +116,7 @@ async def _live(middle: Middle, platforms: dict[str, Platform], client: str, cha
     after = [chance.choice((post, replay, jump)) for _ in range(3)]
     for step in (*before, withdraw, *after):
         await step()
-        await asyncio.sleep(chance.choice((0, 0, 0.001, 0.003, 0.01)))
+        await asyncio.sleep(chance.choice((0, 0, 0.001, 0.005, 0.02)))
 
 
 def late(platforms: dict[str, Platform], story: Story) -> list[str]:
@@ -134,13 +135,13 @@ def late(platforms: dict[str, Platform], story: Story) -> list[str]:
     return found
 
 
-async def play(folder: Path, seed: int, visitors: int) -> tuple[list[str], Story, dict[str, Platform], Middle]:
-    """Run that many stories. Returns what went wrong, and all that was seen."""
+async def play(folder: Path, seed: int, visitors: int, *, whole: bool = True) -> tuple[list[str], Story, dict[str, Platform]]:
+    """Run that many stories, and when they are `whole` to the end of every queue. Returns what went wrong, and what was seen."""
     chance = Random(seed)
-    clock = FastClock()
+    clock = HandClock()
     platforms = {name: Platform(clock, Random(seed + i)) for i, name in enumerate(("sink", "ads"))}
     story = Story()
-    async with opened(folder, platforms, disk=True, start=True, clock=clock) as middle:
+    async with running(clock), opened(folder, platforms, disk=True, start=True, clock=clock) as middle:
         for start in range(0, visitors, AT_ONCE):
             lives = [
                 _live(middle, platforms, f"v{i}", Random(chance.random()), story)
@@ -155,22 +156,25 @@ async def play(folder: Path, seed: int, visitors: int) -> tuple[list[str], Story
             clock.pass_s(60)
             return not any(q.waiting for q in await middle.store.queues())
 
+        if not whole:
+            await asyncio.sleep(0.3)
+            return late(platforms, story), story, platforms
         await until(quiet, 60)
         left = {q.destination: q.held for q in await middle.store.queues()}
         assert left == {"sink": 0, "ads": 0}, "everyone decided in the end: nothing is parked"
         assert all(state.figures.crashes == 0 for state in middle.runner.states().values())
-    return late(platforms, story), story, platforms, middle
+    return late(platforms, story), story, platforms
 
 
 @pytest.mark.timeout(600)
 async def test_no_request_begins_after_a_withdrawal(tmp_path: Path) -> None:
     """None more than five seconds after the acknowledgement, none at all after `drained`, whatever the event was doing."""
     visitors = scaled(200)
-    wrong, story, platforms, _ = await play(tmp_path, 11, visitors)
+    wrong, story, platforms = await play(tmp_path, 11, visitors)
     assert wrong == []
     assert len(story.withdrawn) == visitors
     sent = sum(len(ids) for one in platforms.values() for _, ids in one.begun)
-    assert sent > visitors, "the test would prove nothing if little was sent"
+    assert sent > visitors // 2, "the test would prove nothing if little was sent"
     assert {w.drained for w in story.withdrawn.values()} == {True, False}
 
 
@@ -178,7 +182,7 @@ async def test_the_oracle_finds_a_gate_that_is_asked_too_seldom(tmp_path: Path, 
     """Negative control: with a gate that trusts its first word, requests begin after withdrawals, and this test sees them."""
     monkeypatch.setattr("ebbgate.deliver.attempt.Attempts._fresh", lambda self, look: True)
     monkeypatch.setattr("ebbgate.deliver.attempt._choices", _nothing)
-    wrong, _, _, _ = await play(tmp_path, 12, 20)
+    wrong, _, _ = await play(tmp_path, 12, 30, whole=False)
     assert any("after drained" in w for w in wrong)
     assert any("acknowledgement" in w for w in wrong)
 

@@ -67,9 +67,11 @@ def verdict(data: Any, destination: str, event: str, states: Mapping[str, str], 
             return "withhold", "vendor_denied"
         return "send", "granted" if needs else "not_needed"
     refused = "denied" in missing.values()
-    if not refused and data["consent"]["model"] == "opt_in" and data["consent"]["if_missing"] == "hold":
-        return ("hold", "held") if vendors.get(destination, "granted") == "granted" else ("withhold", "vendor_denied")
-    if "if_refused" in rules:
+    waits = data["consent"]["model"] == "opt_in" and data["consent"]["if_missing"] == "hold"
+    permitted = vendors.get(destination, "granted") == "granted"
+    if waits and not refused and permitted:
+        return "hold", "held"
+    if "if_refused" in rules and permitted:
         return "limited", "limited"
     return "withhold", "consent_denied" if refused else "consent_unknown"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 VERSION: Final = 1
@@ -84,6 +85,7 @@ def is_hex(text: str) -> bool:
     return _HEX.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=8192)
 def place_word(country: str | None, region: str | None) -> str:
     """`US-CA`, `DE` or `unknown`."""
     found = region or country or ""

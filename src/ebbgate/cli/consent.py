@@ -22,6 +22,8 @@ app = typer.Typer(no_args_is_help=True, help="Decode consent signals and see who
 
 #: Longest input line, bytes: well above every format's own limit.
 MAX_LINE: Final = 1024 * 1024
+#: Keys of the Segment spec that a native event does not have.
+_SEGMENT_KEYS: Final = frozenset({"type", "messageId", "context", "userId", "anonymousId"})
 
 
 class Kind(StrEnum):
@@ -146,7 +148,7 @@ def _pairs(value: Any) -> list[tuple[Any, Any]]:
 
 @app.command()
 def why(
-    event: Annotated[Path, typer.Argument(help="File with one native event as JSON.")],
+    event: Annotated[Path, typer.Argument(help="File with one native or Segment-spec event as JSON.")],
     policy: Annotated[Path, typer.Option(help="Folder (or file) of policies.")] = Path("policies"),
     country: Annotated[str | None, typer.Option(help="Where the visitor is, e.g. DE; unknown when left out.")] = None,
     region: Annotated[str | None, typer.Option(help="Region, e.g. US-CA.")] = None,
@@ -156,7 +158,7 @@ def why(
     import time
 
     from ebbgate.app import facts_of
-    from ebbgate.collect.native import parse_event
+    from ebbgate.collect import native, segment
     from ebbgate.consent.place import make_place
     from ebbgate.consent.resolve import resolve
     from ebbgate.destinations.registry import DESTINATIONS
@@ -167,7 +169,8 @@ def why(
     now_ms = time.time_ns() // 1_000_000
     try:
         value = json.loads(event.read_bytes())
-        _, signals = parse_event(value, site="", trust=Trust.SERVER, received_ms=now_ms)
+        parse = segment.parse_event if isinstance(value, dict) and _SEGMENT_KEYS & value.keys() else native.parse_event
+        _, signals = parse(value, site="", trust=Trust.SERVER, received_ms=now_ms)
     except OSError:
         raise _cannot_run("the event file cannot be read") from None
     except (ValueError, RecursionError):

@@ -1,11 +1,22 @@
-"""`ebbgate doctor`: is the gateway well? `--local` asks the running process's own health routes, without a shell or curl."""
+"""`ebbgate doctor`: is the gateway well? From its own machine, from its health route, or from outside with `--url`."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ebbgate.settings import Settings
+
+
+class Form(StrEnum):
+    """How the findings are printed."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def register(app: typer.Typer) -> None:
@@ -16,17 +27,57 @@ def register(app: typer.Typer) -> None:
 def doctor(
     config: Annotated[Path | None, typer.Option(help="ebbgate.toml; default ./ebbgate.toml.")] = None,
     local: Annotated[bool, typer.Option("--local", help="Ask the gateway on this machine whether it is ready.")] = False,
+    url: Annotated[str, typer.Option(help="Look from outside: address of the path prefix, https://shop.example/e")] = "",
+    page: Annotated[list[str] | None, typer.Option(help="With --url: origin of a page, in place of the settings' own.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="With --url.")] = Form.TEXT,
 ) -> None:
-    """Check settings, keys, policies and store; with --local the running gateway. Exit 1 when something is wrong."""
+    """Check settings, keys, policies and store; with --local the running gateway, with --url all that stands before it.
+
+    Exit 1 when something is wrong.
+    """
     from ebbgate.settings import load_settings
 
     settings = load_settings(config)
+    if url:
+        _outside(settings, url, page or [], form)
+        return
     problems = _ask(settings.server.host, settings.server.port) if local else _look(settings)
     for problem in problems:
         typer.echo(f"  ✗ {problem}")
     if problems:
         raise typer.Exit(1)
     typer.echo("  ✓ ready" if local else "  ✓ settings, keys, policies and store can be used")
+
+
+def _outside(settings: Settings, url: str, pages: list[str], form: Form) -> None:
+    import json
+    import time
+    from dataclasses import asdict
+    from urllib.parse import urlsplit
+
+    from ebbgate.cli.doctor_outside import examine
+    from ebbgate.errors import ConfigError
+    from ebbgate.store.keys import KeyRing
+
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise ConfigError("--url is no address", hint="https://shop.example/e, the prefix as visitors reach it")
+    keys = KeyRing.load(settings.keys.directory)
+    findings = examine(
+        url,
+        pass_at=lambda minute: keys.pass_for("doctor", minute),
+        now_ms=time.time_ns() // 1_000_000,
+        origins=pages or sorted({origin for site in settings.sites.values() for origin in site.origins}),
+    )
+    if form is Form.JSON:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            mark = {True: "✓", False: "✗", None: "–"}[finding.ok]
+            typer.echo(f"  {mark} {finding.check:<10} {finding.what}")
+            if finding.do and not finding.ok:
+                typer.echo(f"    {'':<10} → {finding.do}")
+    if any(finding.ok is False for finding in findings):
+        raise typer.Exit(1)
 
 
 def _ask(host: str, port: int) -> list[str]:
@@ -46,12 +97,10 @@ def _ask(host: str, port: int) -> list[str]:
     return [] if answer.status == 200 else [str(p) for p in json.loads(body).get("problems", [])] or [f"status {answer.status}"]
 
 
-def _look(settings: object) -> list[str]:
+def _look(settings: Settings) -> list[str]:
     from ebbgate.app import Gateway
     from ebbgate.errors import EbbgateError
-    from ebbgate.settings import Settings
 
-    assert isinstance(settings, Settings)
     try:
         Gateway(settings)
     except EbbgateError as error:

@@ -33,7 +33,7 @@ def main(
 
 
 def _add_commands() -> None:
-    from ebbgate.cli import audit, consent, destination, doctor, init, policy, queue, serve, sink
+    from ebbgate.cli import audit, consent, destination, doctor, init, policy, queue, serve, sink, tag
 
     init.register(app)
     serve.register(app)
@@ -44,6 +44,7 @@ def _add_commands() -> None:
     app.add_typer(queue.app, name="queue", help="See and steer what waits to be delivered.")
     sink.register(app)
     doctor.register(app)
+    tag.register(app)
 
 
 _add_commands()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ebbgate.cli import policy_records
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -30,6 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command()(schema)
     app.command()(fmt)
     app.command()(diff)
+    policy_records.register(app)
 
 
 def check(
@@ -141,7 +144,9 @@ def explain(
         Path | None, typer.Option("--policy", "--draft", help="Policies to judge by; default: the settings'.")
     ] = None,
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
-    now: Annotated[str | None, typer.Option(help="The time to judge at, ISO 8601; default: now.")] = None,
+    now: Annotated[str | None, typer.Option(help="The time to judge at, ISO 8601; default: now, or that of --as-of.")] = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="Judge by the policies that were in force then, ISO 8601.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Judge by a kept revision: its digest or the beginning of it.")] = None,
     config: Config = None,
 ) -> None:
     """Tell the story of one event: what would leave, to whom, and which line says so. Nothing is sent."""
@@ -155,9 +160,14 @@ def explain(
     if format_ not in ("text", "json"):
         raise _usage(f"--format {format_}: unknown format", "text or json")
     settings, facts, configured = _surroundings(config)
-    now_ms = _now_ms(now)
+    now_ms = _now_ms(now or as_of)
+    if policy is not None and (as_of is not None or revision is not None):
+        raise _usage("--policy, --as-of and --revision exclude each other", "give one of them")
     read, signals, place = _read_event(event, country, region, now_ms)
-    policies = load_policies(policy or settings.policies.path, facts)
+    if as_of is not None or revision is not None:
+        policies = policy_records.past_policies(settings, facts, as_of=as_of, revision=revision)
+    else:
+        policies = load_policies(policy or settings.policies.path, facts)
     chosen = policies.select(place)
     consent = resolve(signals, place, chosen.consent, now_ms) if chosen else Consent(Model.OPT_IN, EMPTY)
     decisions = decide(read, consent, chosen, configured or policies.destinations)
@@ -250,6 +260,7 @@ def diff(
     old: Annotated[Path, typer.Argument(help="A directory or file of policies.")],
     new: Annotated[Path, typer.Argument(help="Another revision of it.")],
     allow: Annotated[bool, typer.Option("--allow", help="Exit 0 even when more would leave: somebody has agreed.")] = False,
+    traffic: Annotated[str | None, typer.Option(help="Count on recorded traffic since 7d, 1h or a time, not on generated.")] = None,
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     config: Config = None,
 ) -> None:
@@ -261,15 +272,17 @@ def diff(
 
     if format_ not in ("text", "json"):
         raise _usage(f"--format {format_}: unknown format", "text or json")
-    _, facts, _ = _surroundings(config)
+    settings, facts, _ = _surroundings(config)
     before, after = load_policies(old, facts), load_policies(new, facts)
-    found = comparing.effect(before, after, comparing.generated(before, after))
+    what = "generated" if traffic is None else "recorded"
+    events = comparing.generated(before, after) if traffic is None else policy_records.recorded(settings, traffic)
+    found = comparing.effect(before, after, events)
     if format_ == "json":
         typer.echo(json.dumps({**asdict(found), "lets_more_out": found.lets_more_out}, indent=2))
     else:
         texts = [{Path(n).name: raw.decode("utf-8") for n, raw in read_files(path).items()} for path in (old, new)]
         changes = comparing.text_diff(*texts)
-        typer.echo((changes + "\n\n" if changes else "") + comparing.effect_text(found, "generated"))
+        typer.echo((changes + "\n\n" if changes else "") + comparing.effect_text(found, what))
     raise typer.Exit(1 if found.lets_more_out and not allow else 0)
 
 

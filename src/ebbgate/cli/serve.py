@@ -37,6 +37,7 @@ def serve(
 async def _serve(config: Path | None) -> int:
     from ebbgate import __version__, log
     from ebbgate.app import Gateway
+    from ebbgate.edge.serving import calm_collector
     from ebbgate.edge.stopping import stop_signal
     from ebbgate.settings import load_settings
 
@@ -45,6 +46,7 @@ async def _serve(config: Path | None) -> int:
     gateway = Gateway(settings)
     with stop_signal() as stopped:
         async with gateway.running():
+            calm_collector()
             log.get().info(
                 "gateway.serving",
                 version=__version__,

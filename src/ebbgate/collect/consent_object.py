@@ -12,6 +12,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from ebbgate.collect import categories
 from ebbgate.collect.times import parse_time
 from ebbgate.errors import EventError, SignalError
@@ -27,6 +29,30 @@ def read_consent(value: Any, request: Signals) -> Signals:
         return request
     if not isinstance(value, dict):
         return replace(request, malformed=(*request.malformed, "consent"))
+    if request is not NO_SIGNALS:
+        return _read_object(value, request)
+    try:
+        raw = _encode(value)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+        return _read_object(value, request)  # not from JSON
+    found = _seen.get(raw)
+    if found is None:
+        found = _read_object(value, request)
+        if len(raw) <= _SHORT:
+            if len(_seen) >= _MAX_SEEN:
+                _seen.clear()
+            _seen[raw] = found
+    return found
+
+
+#: What objects said, by their JSON: one visitor's events carry the same one again and again.
+_seen: Final[dict[bytes, Signals]] = {}
+_MAX_SEEN: Final = 4096
+_SHORT: Final = 4096  #: bytes of an object that is remembered
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _read_object(value: dict[str, Any], request: Signals) -> Signals:
     found: dict[str, Any] = {}
     malformed: list[str] = []
     for key, item in value.items():

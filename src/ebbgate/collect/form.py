@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs, parse_qsl
 
 from ebbgate.errors import RequestError
 from ebbgate.model import Signals
@@ -86,6 +86,15 @@ def form_signals(form: Form, request: Signals) -> Signals:
         return request
     found["gpc"] = request.gpc or found.get("gpc", False)
     return replace(request, **found, malformed=(*request.malformed, *malformed))
+
+
+def query_key(query: str, name: str) -> str | None:
+    """A key that a client puts into the query; None when it is missing, given twice, or the query cannot be read."""
+    try:
+        given = parse_qs(query, max_num_fields=MAX_PARAMETERS).get(name, [])
+    except ValueError:
+        return None
+    return given[0] if len(given) == 1 else None
 
 
 def _read(parameter: str, value: str) -> Any:

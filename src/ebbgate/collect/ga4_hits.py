@@ -16,7 +16,7 @@ from ebbgate.collect.native import Collected
 from ebbgate.collect.request import request_signals
 from ebbgate.collect.values import good_id, put
 from ebbgate.errors import RequestError
-from ebbgate.model import Place, RawRequest, Trust, Value
+from ebbgate.model import Place, RawRequest, Value
 
 NAME: Final = "ga4"
 MAX_LINES: Final = 100  #: tags send at most a few dozen; every line carries the whole query
@@ -78,7 +78,7 @@ def collect(request: RawRequest, forms: list[Form], place: Place, max_events: in
     def one(index: int, form: Form) -> Collected:
         values = form.values
         name = event_name(values.get("en"), hint="`en` names the event: en=page_view")
-        fields = _fields(name, form, request.trust)
+        fields = _fields(name, form)
         return assemble(
             request,
             place,
@@ -93,7 +93,7 @@ def collect(request: RawRequest, forms: list[Form], place: Place, max_events: in
     return each(forms, max_events, one)
 
 
-def _fields(name: str, form: Form, trust: Trust) -> dict[str, Value]:
+def _fields(name: str, form: Form) -> dict[str, Value]:
     values = form.values
     fields: dict[str, Value] = {}
     for key, path in _SHARED.items():
@@ -129,8 +129,7 @@ def _fields(name: str, form: Form, trust: Trust) -> dict[str, Value]:
     short_products(values, fields)
     if "em" in values:
         hashed_person(values["em"], fields)
-    if trust is Trust.SERVER and values.get("_uip"):
-        put(fields, "network.ip", values["_uip"])
+    put(fields, "network.ip", values.get("_uip"))
     return fields
 
 

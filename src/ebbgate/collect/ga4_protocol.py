@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 from ebbgate.collect.dialect import Dialect, assemble, each, event_id, event_name, held_time
+from ebbgate.collect.form import query_key
 from ebbgate.collect.ga4_words import event_fields, person
 from ebbgate.collect.native import Collected
 from ebbgate.collect.request import request_signals
 from ebbgate.collect.strict_json import loads
 from ebbgate.collect.values import copy, good_id, mapping
 from ebbgate.errors import EventError, RequestError
-from ebbgate.model import Place, RawRequest, Signals, Trust, Value
+from ebbgate.model import Place, RawRequest, Signals, Value
 
 NAME: Final = "ga4_protocol"
 _IDS: Final = {"client_id": "visitor.client_id", "app_instance_id": "device.app_instance_id", "user_id": "user.id"}
@@ -63,7 +63,7 @@ def collect(request: RawRequest, body: dict[str, Any], place: Place, max_events:
             raise EventError("an event is not a JSON object", code="not_an_event")
         params = mapping(obj, "params")
         name = event_name(obj.get("name"), hint='send "name": "purchase"')
-        fields = _shared(body, request.trust)
+        fields = _shared(body)
         event_fields(name, {**_own(params), **_of_user(body)}, fields)
         micros = next(
             (m for m in (params.get("timestamp_micros"), obj.get("timestamp_micros"), body.get("timestamp_micros")) if m), None
@@ -103,16 +103,15 @@ def _of_user(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"user_properties": values} if values else {}
 
 
-def _shared(body: Mapping[str, Any], trust: Trust) -> dict[str, Value]:
+def _shared(body: Mapping[str, Any]) -> dict[str, Value]:
     """Fields that hold for every event of the request."""
     fields: dict[str, Value] = {}
     copy(body, {**_IDS, "user_agent": "device.user_agent"}, fields)
     copy(mapping(body, "device"), _DEVICE, fields)
     if body.get("user_data") is not None:
         person(mapping(body, "user_data"), fields)
-    if trust is Trust.SERVER:
-        copy(body, {"ip_override": "network.ip"}, fields)
-        copy(mapping(body, "user_location"), _LOCATION, fields)
+    copy(body, {"ip_override": "network.ip"}, fields)
+    copy(mapping(body, "user_location"), _LOCATION, fields)
     return fields
 
 
@@ -155,12 +154,7 @@ def _letters(consent: object) -> str | None:
 
 
 def _key(request: RawRequest, body: dict[str, Any]) -> str | None:
-    """`api_secret` of the query; None when it is missing or given twice."""
-    try:
-        given = parse_qs(request.query, max_num_fields=64).get("api_secret", [])
-    except ValueError:
-        return None
-    return given[0] if len(given) == 1 else None
+    return query_key(request.query, "api_secret")
 
 
 DIALECT: Final = Dialect(NAME, decode, collect, _key)

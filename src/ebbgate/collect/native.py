@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ from ebbgate.collect.consent_object import NO_SIGNALS, read_consent
 from ebbgate.collect.times import parse_time
 from ebbgate.errors import EventError, RequestError
 from ebbgate.fields import FIELDS, ITEM_KEYS, Kind
-from ebbgate.model import Event, Scalar, Signals, Trust, Value
+from ebbgate.model import Event, KnownItems, Scalar, Signals, Trust, Value
 
 MAX_ITEMS: Final = 200
 MAX_PROPERTIES: Final = 128
@@ -148,19 +149,18 @@ def _parse(
     source = obj.get("source", "web" if trust is Trust.BROWSER else "server")
     if source not in ("web", "server", "app"):
         raise EventError("`source` is not web, server or app", code="field_value", hint="leave it out for the default")
-    fields: dict[str, Value] = dict(base) if base else {}
-    fields["event.id"] = event_id
-    fields["event.name"] = name
-    fields["event.time"] = time_ms
-    fields["event.source"] = source
+    fields: dict[str, Value] = {
+        **(base or {}), "event.id": event_id, "event.name": name, "event.time": time_ms, "event.source": source,
+    }  # fmt: skip
     ignored: list[str] = []
+    text = Kind.TEXT
     for key, value in obj.items():
         table = _TABLE.get(key)
         if table is None:
             if key not in _ENVELOPE:
                 ignored.append(key)
             continue
-        if not isinstance(value, dict):
+        if type(value) is not dict:
             raise EventError(f"`{key}` is not an object", code="field_type", hint=f'send "{key}": {{…}}')
         if key in _SERVER_ONLY and trust is Trust.BROWSER:
             ignored.append(key)
@@ -169,9 +169,13 @@ def _parse(
             entry = table.get(part)
             if entry is None:
                 ignored.append(key)
+                continue
+            path, kind = entry
+            if type(item) is str and kind is text:
+                if item:
+                    fields[path] = item
             elif item is not None and item != "":
-                path, kind = entry
-                fields[path] = item if kind is Kind.TEXT and type(item) is str else _typed(path, kind, item)
+                fields[path] = _typed(path, kind, item)
     properties = obj.get("properties")
     if properties is not None:
         if not isinstance(properties, dict):
@@ -180,22 +184,21 @@ def _parse(
     _from_address(fields)
     signals = read_consent(obj["consent"], request) if "consent" in obj else request
     event = Event(event_id, name, time_ms, received_ms, site, "native", trust, fields, subjects_of(fields))
-    return event, signals, tuple(dict.fromkeys(ignored))
+    return event, signals, tuple(dict.fromkeys(ignored)) if ignored else ()
 
 
 def subjects_of(fields: Mapping[str, Value]) -> tuple[str, ...]:
     """Who the event is about, strongest id first: signed-in user, e-mail, then ids of the browser."""
     found: list[str] = []
-    for path, prefix in (
-        ("user.id", "user"),
-        ("user.email", "email"),
-        ("visitor.client_id", "client"),
-        ("visitor.anonymous_id", "anonymous"),
-    ):
-        value = fields.get(path)
-        if value is not None:
-            text = str(value)
-            found.append(f"{prefix}:{text.strip().lower() if prefix == 'email' else text}")
+    get = fields.get
+    if (user := get("user.id")) is not None:
+        found.append(f"user:{user}")
+    if (email := get("user.email")) is not None:
+        found.append(f"email:{str(email).strip().lower()}")
+    if (client := get("visitor.client_id")) is not None:
+        found.append(f"client:{client}")
+    if (anonymous := get("visitor.anonymous_id")) is not None:
+        found.append(f"anonymous:{anonymous}")
     return tuple(found)
 
 
@@ -278,15 +281,24 @@ def _typed(path: str, kind: Kind, value: Any) -> Value:
     return _items(path, value)
 
 
+#: Keys and types of products that were taken as they are: the next ones of the same form need no look at each key.
+_plain_items: Final[set[tuple[object, ...]]] = set()
+_MAX_SHAPES: Final = 1024
+
+
 def _items(path: str, value: Any) -> tuple[Mapping[str, Scalar], ...]:
     if not isinstance(value, list):
         raise EventError(f"`{path}` is not a list", code="field_type", hint='send [{"id": "sku", "price": 6, "quantity": 2}]')
     if len(value) > MAX_ITEMS:
         raise EventError(f"`{path}` has more than {MAX_ITEMS} products", code="too_many_items", hint="platforms take at most 200")
-    found = []
+    found: list[Mapping[str, Scalar]] = []
     for item in value:
         if not isinstance(item, dict):
             raise EventError(f"`{path}` holds something that is not an object", code="field_type")
+        shape = (*item, *map(type, item.values()))
+        if shape in _plain_items and "" not in item.values():
+            found.append(item)
+            continue
         row: dict[str, Scalar] = {}
         for key, part in item.items():
             kind = ITEM_KEYS.get(key)
@@ -298,20 +310,20 @@ def _items(path: str, value: Any) -> tuple[Mapping[str, Scalar], ...]:
                 raise EventError(f"`{path}[].{key}` is not {'text' if kind is Kind.TEXT else 'a number'}", code="field_type")
             row[key] = part
         found.append(row)
-    return tuple(found)
+        if row == item and len(item) <= len(ITEM_KEYS) and "" not in row.values() and (*row, *map(type, row.values())) == shape:
+            if len(_plain_items) >= _MAX_SHAPES:
+                _plain_items.clear()
+            _plain_items.add(shape)
+    return KnownItems(found)
 
 
 def _flatten(value: Mapping[str, Any], prefix: str, into: dict[str, Value], room: int) -> None:
     """`properties` → `properties.a.b`; names outside a plain form would be free text in a policy's and a log's place."""
     for key, item in value.items():
-        if not _PROPERTY_NAME.fullmatch(key):
-            raise EventError(
-                "a name in `properties` is not plain",
-                code="property_name",
-                hint="letters, digits, _ $ - and blanks, at most 64, no dots",
-            )
-        path = f"{prefix}.{key}"
-        if isinstance(item, dict):
+        path = _property_path(prefix, key)
+        if type(item) in _SCALARS:
+            into[path] = item
+        elif isinstance(item, dict):
             if room <= 1:
                 raise EventError(f"`properties` is nested deeper than {PROPERTY_DEPTH} levels", code="property_depth")
             _flatten(item, path, into, room - 1)
@@ -323,6 +335,21 @@ def _flatten(value: Mapping[str, Any], prefix: str, into: dict[str, Value], room
             into[path] = item
     if len(into) > MAX_PROPERTIES + len(FIELDS):
         raise EventError(f"more than {MAX_PROPERTIES} properties", code="too_many_properties")
+
+
+_SCALARS: Final = frozenset({str, int, float, bool})
+
+
+@lru_cache(maxsize=4096)
+def _property_path(prefix: str, key: str) -> str:
+    """The path of a property. A site uses the same names in all its events, so the names seen last are not checked again."""
+    if not _PROPERTY_NAME.fullmatch(key):
+        raise EventError(
+            "a name in `properties` is not plain",
+            code="property_name",
+            hint="letters, digits, _ $ - and blanks, at most 64, no dots",
+        )
+    return f"{prefix}.{key}"
 
 
 def ignored_of(collected: Iterable[Collected]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 Parameters are the words policies use (`order.value`, `page.url`, `properties.color`); consent comes in the macros that ad servers
 fill: `gdpr`, `gdpr_consent`, `us_privacy`, `gpp`, `gpp_sid`, `gcs`, `gcd`. Without `page.url` the page is the Referer's.
+Mail programs tell neither page nor origin: there `writeKey`, one of the site's write keys, says whose image it is.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ebbgate.collect.dialect import Dialect, assemble, each, event_id, event_name
-from ebbgate.collect.form import Form, form_signals, read_form
+from ebbgate.collect.form import Form, form_signals, query_key, read_form
 from ebbgate.collect.names import is_name
 from ebbgate.collect.native import Collected
 from ebbgate.collect.request import request_signals
@@ -70,4 +71,8 @@ def _fields(form: Form) -> dict[str, Value]:
     return fields
 
 
-DIALECT: Final = Dialect(NAME, decode, collect)
+def _key(request: RawRequest, form: Form) -> str | None:
+    return query_key(request.query, "writeKey")
+
+
+DIALECT: Final = Dialect(NAME, decode, collect, _key)

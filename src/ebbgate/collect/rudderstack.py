@@ -6,11 +6,10 @@ The beacon has its write key in the query, the pixel has everything there: `prop
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 from ebbgate.collect import segment_http
 from ebbgate.collect.dialect import Dialect
-from ebbgate.collect.form import read_form
+from ebbgate.collect.form import query_key, read_form
 from ebbgate.collect.native import Collected
 from ebbgate.collect.strict_json import loads
 from ebbgate.errors import RequestError
@@ -71,14 +70,9 @@ def _put(call: dict[str, Any], path: list[str], text: str) -> None:
     inner[path[-1]] = text
 
 
-def _query_key(request: RawRequest, decoded: Any) -> str | None:
-    """`writeKey` of the query; None when it is missing or given twice."""
-    try:
-        given = parse_qs(request.query, max_num_fields=512).get("writeKey", [])
-    except ValueError:
-        return None
-    return given[0] if len(given) == 1 else segment_http.write_key(request, decoded) if not given else None
+def _key(request: RawRequest, decoded: Any) -> str | None:
+    return query_key(request.query, "writeKey") or segment_http.write_key(request, decoded)
 
 
-BEACON: Final = Dialect(NAME, segment_http.decode, collect_beacon, _query_key)
-PIXEL: Final = Dialect(NAME, decode_pixel, collect_pixel, _query_key)
+BEACON: Final = Dialect(NAME, segment_http.decode, collect_beacon, _key)
+PIXEL: Final = Dialect(NAME, decode_pixel, collect_pixel, _key)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ebbgate.collect import segment
+from ebbgate.collect import segment_words as words
 from ebbgate.collect.dialect import Dialect, assemble, each, event_id, held_time, skew_of
 from ebbgate.collect.native import Collected
 from ebbgate.collect.request import request_signals
@@ -30,6 +31,8 @@ CALLS: Final = {
 }  # fmt: skip
 #: The track call by which Segment's consent wrappers tell a visitor's choice.
 CONSENT_CHANGED: Final = "Segment Consent Preference Updated"
+#: A page call's properties that stand under `page.*`: a second copy would go round the policy's list of URL parameters.
+_ABOUT_PAGE: Final = frozenset(f"properties.{name}" for name in (*words.PAGE, "search"))
 _CONSENT_KEYS: Final = ("consent", "consentManagement")
 
 
@@ -72,6 +75,10 @@ def collect_calls(
         event, said = segment.parse_event(obj, site=request.site, trust=request.trust, received_ms=request.received_ms)
         own_skew = skew_ms or skew_of(obj.get("sentAt"), request)
         fields: dict[str, Value] = {k: v for k, v in event.fields.items() if not k.startswith("event.")}
+        if obj.get("type") in ("page", "screen"):
+            fields = {k: v for k, v in fields.items() if k not in _ABOUT_PAGE}
+        if "order.value" not in fields and (amount := fields.get("order.total", fields.get("order.revenue"))) is not None:
+            fields["order.value"] = amount  # the policies' word for the amount, which this spec calls by three names
         _place(obj, request.trust, fields)
         shared = fields.pop("properties.event_id", None)
         original = event.fields.get("event.original_name")
@@ -141,7 +148,8 @@ def _place(obj: Mapping[str, Any], trust: Trust, fields: dict[str, Value]) -> No
     if isinstance(country, str) and len(country) == 2:
         fields["place.country"] = country.upper()
         if isinstance(region, str) and 0 < len(region) <= 6:
-            fields["place.region"] = region.upper()
+            code = region.upper()
+            fields["place.region"] = code if "-" in code else f"{country.upper()}-{code}"
 
 
 def _anonymous_id(request: RawRequest) -> str | None:

@@ -17,6 +17,7 @@ from ebbgate.deliver.breaker import Breaker
 from ebbgate.deliver.classify import Failed, Failure, by_failure, understand
 from ebbgate.deliver.lane import Figures, Lane, Surroundings
 from ebbgate.deliver.load import Load, Look, Progress
+from ebbgate.deliver.outgoing import BLOCKED, FEW, Outgoing
 from ebbgate.deliver.prepare import Item, Present, over, prepare_again, window_s
 from ebbgate.deliver.retry import backoff_s, row_result
 from ebbgate.deliver.token import TokenRefused, Tokens
@@ -53,6 +54,7 @@ class Attempts:
         self._around = around
         self._lane = lane
         self._figures = figures
+        self._outgoing = Outgoing(lane.settings)
         self.breaker = Breaker(around.draw, scale=around.limits.gap_s)
         self._pause_until_s = 0.0
         self._failures = 0
@@ -129,6 +131,11 @@ class Attempts:
         if request is None or len(request.body) > self._lane.destination.batch.body_bytes:
             reason = "request_failed" if request is None else "too_large"
             return None, await self._split(load, Outcome.INVALID, reason, lease, progress)
+        if leak := self._leak(request, load):
+            if len(load.items) == 1:
+                self._figures.blocked += 1
+                log.get().error("delivery.egress_blocked", destination=self._lane.name, reason=BLOCKED, kind=leak)
+            return None, await self._split(load, Outcome.WITHHELD, BLOCKED, lease, progress)
         if self._tokens is not None:
             try:
                 request = await self._tokens.authorise(request, self._lane.sender)
@@ -136,6 +143,17 @@ class Attempts:
                 self._park(refused.reason)
                 return None, []
         return await self._exchange(load, request, lease, progress)
+
+    def _leak(self, request: HttpRequest, load: Load) -> str:
+        """The kind of personal data that a request shows without leave, "" when it may be sent."""
+        cleans, policies = [item.clean for item in load.items], load.look.present.policies.by_file
+        if len(cleans) <= FEW:
+            return self._outgoing.leak(request, cleans, policies)
+        rows = [item.row for item in load.items]
+        lane = self._lane
+        return self._outgoing.leak_of_many(
+            request, rows, cleans, policies, lambda some: lane.destination.envelope(some, lane.settings)
+        )
 
     def _request(self, load: Load) -> HttpRequest | None:
         try:

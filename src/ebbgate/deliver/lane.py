@@ -80,6 +80,7 @@ class Figures:
     retried: int = 0
     in_flight: int = 0
     crashes: int = 0
+    blocked: int = 0  #: deliveries that the egress check kept back: a fault of ours, to be looked at
     last_reason: str = ""  #: of the last request that failed; "" after one that did not
     last_status: int = 0
     state: str = "idle"  #: idle | sending | waiting | no_lease | stopped

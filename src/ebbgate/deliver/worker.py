@@ -145,7 +145,7 @@ class Worker:
             ready, over = prepare(chunk.queued[start : start + SLICE], self._lane.destination, self._lane.settings, look.present)
             items += ready
             results += over
-            await asyncio.sleep(0)  # the intake goes first: a long chunk must not hold the event loop
+            await asyncio.sleep(max(0.0, self._around.throttle()))  # the intake goes first: a chunk must not hold the event loop
         await self._attempts.settle(lease, results, progress)
         loads = deque(self._attempts.loads(items, look))
         most = self._attempts.breaker.allowed(self._around.watch.mono_s(), self._around.limits.requests)

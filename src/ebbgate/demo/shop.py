@@ -7,6 +7,7 @@ README recommends. Only the demo lets a page choose where it comes from.
 from __future__ import annotations
 
 from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -20,8 +21,18 @@ _PAGES: Final = {
     "/shop.css": ("shop.css", "text/css"),
     "/shop.js": ("shop.js", "text/javascript"),
 }
-_CSP: Final = b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'"
-_PASSED: Final = ("content-type", "origin", "sec-gpc", "user-agent", "accept-language")
+_CSP: Final = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+_PASSED: Final = (
+    "content-type",
+    "origin",
+    "sec-gpc",
+    "user-agent",
+    "accept-language",
+    "accept-encoding",
+    "if-none-match",
+    "cookie",
+)
+_ANSWERED: Final = ("content-type", "content-encoding", "cache-control", "etag", "set-cookie")
 
 
 class Shop:
@@ -48,7 +59,7 @@ class Shop:
     async def _forward(self, scope: Any, receive: Any, send: Any) -> None:
         given = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         headers = {name: given[name] for name in _PASSED if name in given} | {"X-Forwarded-For": scope["client"][0]}
-        country, _, region = given.get("x-demo-place", "").partition("-")
+        country, _, region = _place(given.get("cookie", "")).partition("-")
         if country:
             headers["CF-IPCountry"] = country
         if region:
@@ -59,17 +70,27 @@ class Shop:
             body += message.get("body", b"")
             if not message.get("more_body", False):
                 break
-        status, answered, content = await request(self._gateway, scope["method"], scope["path"], headers=headers, body=body)
-        await _answer(send, status, answered.get("content-type", "text/plain"), content)
+        query = scope["query_string"].decode("latin-1")
+        path = scope["path"] + (f"?{query}" if query else "")
+        status, answered, content = await request(self._gateway, scope["method"], path, headers=headers, body=body)
+        await _reply(send, status, {name: answered[name] for name in _ANSWERED if name in answered}, content)
+
+
+def _place(cookies: str) -> str:
+    """Where the visitor of the demo wants to come from: `US-CA`, from the page's own cookie."""
+    try:
+        found = SimpleCookie(cookies).get("demo_place")
+    except CookieError:
+        return ""
+    return found.value if found and found.value.replace("-", "").isalpha() else ""
 
 
 async def _answer(send: Any, status: int, kind: str, body: bytes) -> None:
-    headers = [
-        (b"content-type", kind.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"content-security-policy", _CSP),
-        (b"x-content-type-options", b"nosniff"),
-        (b"cache-control", b"no-store"),
-    ]
+    await _reply(send, status, {"content-type": kind, "content-security-policy": _CSP, "cache-control": "no-store"}, body)
+
+
+async def _reply(send: Any, status: int, told: dict[str, str], body: bytes) -> None:
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
+    headers += [(b"content-length", str(len(body)).encode()), (b"x-content-type-options", b"nosniff")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -152,6 +152,8 @@ def parameters(clean: CleanEvent, name: str) -> dict[str, Any] | Skip:
     params: dict[str, Any] = {}
     texts = _TEXTS | _CAMPAIGN if name in _CAMPAIGN_EVENTS else _TEXTS
     for key, path in texts.items():
+        if path not in clean.fields:
+            continue
         read = harmless.address if key in _URLS else harmless.plain_text
         found = read(clean, path)
         if found is not None:
@@ -253,7 +255,7 @@ def _top(clean: CleanEvent, settings: Settings) -> dict[str, Any] | Skip:
             top["ip_override"] = address
     if agent := reading.text(clean, "device.user_agent"):
         top["user_agent"] = agent
-    device = {key: found for key, path in _DEVICE.items() if (found := reading.text(clean, path))}
+    device = {key: found for key, path in _DEVICE.items() if path in clean.fields and (found := reading.text(clean, path))}
     if device:
         top["device"] = device
     location = {"country_id": reading.text(clean, "place.country"), "region_id": reading.text(clean, "place.region")}

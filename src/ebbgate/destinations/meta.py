@@ -258,5 +258,6 @@ DESTINATION: Final = Destination(
     restriction_flags=frozenset({"limited_data_use", "opt_out"}),
     secret_settings=("access_token",),
     hosts=("graph.facebook.com",),
-    notes="Copies merge by event_name and event_id with the pixel's eventID for 48 hours.",
+    notes="Copies merge by event_name and event_id with the pixel's eventID for 48 hours. An e-mail address that came as MD5 is "
+    "shown by `destination render`; under a policy it stays here, because only SHA-256 counts as hashed.",
 )

@@ -48,7 +48,23 @@ def unpacked(body: bytes, content_type: str) -> bytes:
     """The lines of a body that `packed` made; a body of another type as it is."""
     if content_type == GZIP:
         return gzip.decompress(body)
-    if content_type == ZSTD and _zstandard is not None:
-        lines: bytes = _zstandard.ZstdDecompressor().decompress(body)
-        return lines
-    return body
+    return unpacked_zstd(body, 64 << 20) if content_type == ZSTD else body
+
+
+def is_zstd(body: bytes) -> bool:
+    """True for a body that begins as a Zstandard frame does (RFC 8878 §3.1.1)."""
+    return body[:4] == b"\x28\xb5\x2f\xfd"
+
+
+def unpacked_zstd(body: bytes, most: int) -> bytes:
+    """The lines of one whole frame of at most `most` bytes. Raises ValueError for anything else."""
+    if _zstandard is None:
+        raise ValueError("packed in a form that is not known")
+    try:
+        size = _zstandard.frame_content_size(body)
+        if not 0 <= size <= most:
+            raise ValueError("too long once unpacked, or of unknown length")
+        lines: bytes = _zstandard.ZstdDecompressor().decompress(body, allow_extra_data=False)
+    except _zstandard.ZstdError:
+        raise ValueError("no whole frame of zstd") from None
+    return lines

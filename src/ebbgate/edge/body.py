@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Generator
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from ebbgate.edge.head import Head
 from ebbgate.edge.problems import Message, Receive
@@ -21,9 +23,7 @@ class ClientGone(Exception):
     """The client closed before its request was complete: there is nobody to answer."""
 
 
-def check_head(
-    head: Head, *, max_bytes: int, types: frozenset[str] = JSON_TYPES, codings: frozenset[str] = PLAIN
-) -> None:
+def check_head(head: Head, *, max_bytes: int, types: frozenset[str] = JSON_TYPES, codings: frozenset[str] = PLAIN) -> None:
     """Refuse by the head alone what the body could not mend. Raises RequestError 400, 413 or 415."""
     if head.content_type not in types:
         raise RequestError(
@@ -84,19 +84,55 @@ class Body:
                     size += len((await self._next(DISCARD_S)).get("body", b""))
 
     async def _next(self, timeout_s: float) -> Message:
-        try:
-            async with asyncio.timeout(timeout_s):
-                message = await self._receive()
-        except TimeoutError:
-            self._complete = True  # nothing more is waited for
-            raise RequestError(
-                "the body took too long", status=HTTPStatus.REQUEST_TIMEOUT, code="slow_body", hint="send it in one go"
-            ) from None
+        step = _Step(self._receive())
+        message = step.at_once()  # nearly every body arrives with its head: that costs no timer
+        if message is None:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    message = await step
+            except TimeoutError:
+                self._complete = True  # nothing more is waited for
+                raise RequestError(
+                    "the body took too long", status=HTTPStatus.REQUEST_TIMEOUT, code="slow_body", hint="send it in one go"
+                ) from None
         if message["type"] == "http.disconnect":
             self._complete = True
             raise ClientGone
         self._complete = not message.get("more_body", False)
         return message
+
+
+class _Step:
+    """A coroutine that is first run as far as it comes without waiting, and then, if need be, awaited for the rest."""
+
+    __slots__ = ("_coroutine", "_waits_for")
+
+    def __init__(self, awaitable: Awaitable[Message]) -> None:
+        self._coroutine = awaitable.__await__()
+        self._waits_for: object = None
+
+    def at_once(self) -> Message | None:
+        """What it returned, or None: it waits for something."""
+        try:
+            self._waits_for = self._coroutine.send(None)
+        except StopIteration as end:
+            message: Message = end.value
+            return message
+        return None
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        while True:
+            try:
+                sent = yield self._waits_for
+            except BaseException as error:  # noqa: BLE001  a cancellation too belongs to the coroutine that waits
+                step = partial(self._coroutine.throw, error)
+            else:
+                step = partial(self._coroutine.send, sent)
+            try:
+                self._waits_for = step()
+            except StopIteration as end:
+                message: Message = end.value
+                return message
 
 
 def _too_big(limit: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
-from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -117,14 +116,7 @@ class Dialects:
             raise RequestError(first.message, status=route.invalid, code=first.code, hint=first.hint)
         if route.choices:
             await self._record(collected, place, request.received_ms)
-        return collected, await self._accept(collected, place)
-
-    async def _accept(self, collected: list[Collected], place: Place) -> list[Receipt]:
-        """Into the pipeline, by place: a server's request comes from the server's place, its events from their visitors'."""
-        receipts: list[Receipt] = []
-        for where, group in groupby(collected, key=lambda one: _place(one.event, place)):
-            receipts += await accept(self._pipeline, list(group), where)
-        return receipts
+        return collected, await accept(self._pipeline, collected, place)
 
     async def _record(self, collected: list[Collected], place: Place, now_ms: int) -> None:
         """Choices that Segment's consent wrappers tell by an event: kept for later events of the same visitor.

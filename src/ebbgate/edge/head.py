@@ -32,6 +32,7 @@ class Head:
         "forwarded_for",
         "headers",
         "origin",
+        "place_headers",
     )
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
@@ -43,12 +44,15 @@ class Head:
         self.cookie: bytes = b""
         self.forwarded_for: list[str] = []
         kept: list[tuple[str, str]] = []
+        of_place: list[tuple[str, str]] = []
         for raw, value in scope["headers"]:
             name = _KEPT.get(raw)
             if name is not None:
                 text = value.decode("latin-1")
                 kept.append((name, text))
-                if name == "content-type":
+                if name in PLACE_HEADERS:
+                    of_place.append((name, text))
+                elif name == "content-type":
                     self.content_type = text.partition(";")[0].strip().lower()
             elif raw == b"origin":
                 self.origin = value.decode("latin-1")
@@ -63,6 +67,7 @@ class Head:
             elif raw == b"content-encoding":
                 self.content_encoding = value.decode("latin-1").strip().lower()
         self.headers = tuple(kept)
+        self.place_headers = tuple(of_place)  #: those of `headers` that name a place
 
     def header(self, name: str) -> str | None:
         """First value of a kept header."""

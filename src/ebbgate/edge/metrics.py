@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ebbgate.model import EMPTY
 from ebbgate.pipeline import Pipeline
 from ebbgate.store.protocol import QueueState
 
@@ -31,8 +32,9 @@ def render_metrics(
     healthy: bool,
     policy: str,
     refused: bool,
+    blocked: Mapping[str, int] = EMPTY,
 ) -> bytes:
-    """The text format of one moment. `outcomes`: (destination, outcome) → count since the start."""
+    """The text format of one moment. `outcomes`: (destination, outcome) → count since the start; `blocked`: destination → count."""
     events = CounterMetricFamily("ebbgate_events", "Events by what became of them.", labels=["status"])
     decisions = CounterMetricFamily("ebbgate_decisions", "Decisions by destination.", labels=["destination", "verdict"])
     for (what, how), count in pipeline.counts.items():
@@ -43,6 +45,11 @@ def render_metrics(
     ended = CounterMetricFamily("ebbgate_outcomes", "Deliveries by how they ended.", labels=["destination", "outcome"])
     for (destination, outcome), count in outcomes.items():
         ended.add_metric([destination, outcome], count)
+    kept_back = CounterMetricFamily(
+        "ebbgate_egress_blocked", "Deliveries that showed personal data without leave: a fault.", labels=["destination"]
+    )
+    for destination, count in blocked.items():
+        kept_back.add_metric([destination], count)
     waiting = GaugeMetricFamily("ebbgate_queue_waiting", "Deliveries waiting.", labels=["destination"])
     dead = GaugeMetricFamily("ebbgate_queue_dead", "Dead letters.", labels=["destination"])
     oldest = GaugeMetricFamily(
@@ -58,5 +65,5 @@ def render_metrics(
     revision.add_metric([policy[:12]], 1)
     broken = GaugeMetricFamily("ebbgate_policy_refused", "1 while a newer revision on disk is refused.", value=float(refused))
     registry = CollectorRegistry()
-    registry.register(_Snapshot([events, decisions, ended, waiting, dead, oldest, store, revision, broken]))
+    registry.register(_Snapshot([events, decisions, ended, kept_back, waiting, dead, oldest, store, revision, broken]))
     return generate_latest(registry)

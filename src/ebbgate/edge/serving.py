@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -44,6 +45,16 @@ def address(sock: socket.socket) -> str:
     """`127.0.0.1:8080` of a listening socket."""
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def calm_collector() -> None:
+    """After the start: what is there stays, so the cycle collector leaves it alone, and looks at young objects less often.
+
+    Requests leave next to no cycles behind; with Python's own figures the collector would walk them every few requests.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 @contextlib.asynccontextmanager

@@ -36,6 +36,8 @@ class Visitors:
         if not self._networks or not self.trusts(peer):
             return peer, _NOWHERE
         address = peer
+        if not head.forwarded_for:
+            return address, _place(head.place_headers)
         for hop in reversed([h.strip() for line in head.forwarded_for for h in line.split(",")]):
             plain = _plain(hop)
             if plain is None:
@@ -43,7 +45,13 @@ class Visitors:
             address = plain
             if not self.trusts(plain):
                 break
-        return address, place_from_headers(head.headers, trusted=True)
+        return address, _place(head.place_headers)
+
+
+@lru_cache(maxsize=4096)
+def _place(headers: tuple[tuple[str, str], ...]) -> Place:
+    """Visitors come from few places: the readings of a proxy's headers seen last are remembered."""
+    return place_from_headers(headers, trusted=True)
 
 
 _NOWHERE = Place()

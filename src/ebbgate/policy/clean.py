@@ -11,14 +11,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-import msgspec
-
-from ebbgate.errors import PolicyError, StoreError
+from ebbgate.errors import PolicyError
 from ebbgate.model import EMPTY, CleanEvent, Consent, ConsentState, Decision, Event, Scalar, Value, Verdict
 from ebbgate.policy import treat
 from ebbgate.policy.decide import projection_of
 from ebbgate.policy.plan import Policy, PolicySet, Projection, Shape
 from ebbgate.policy.prepare import Prepared, prepare, prepare_fields
+from ebbgate.policy.stored import as_value, pack_one, storable, unpack
 from ebbgate.policy.treat import Normaliser
 
 #: Text → keyed pseudonym; the key and its rotation are the caller's.
@@ -42,15 +41,14 @@ def clean(event: Event, decision: Decision, policy: Policy, consent: Consent, *,
     shape = projection.shape(prepared.shape)
     fields = _project(prepared, event.fields, projection, shape, pseudonym)
     step = max(projection.time_step_ms, policy.everywhere.time_step_ms)
+    # How long it may be parked is the store's business: once released, a held event has the same time as any other.
     lifetime_s = plan.expire_after_s
-    if decision.verdict is Verdict.HOLD:
-        lifetime_s = min(lifetime_s or policy.consent.hold_for_s, policy.consent.hold_for_s)
-    states, google = _states(consent)
+    states, google = consent_states(consent)
     # An id that the policy does not let out must not leave as the envelope's id either: it may be an order number.
     own_id = fields.get("event.id")
     return CleanEvent(
         destination=plan.destination,
-        id=own_id if isinstance(own_id, str) else pseudonym(f"event.id\x00{event.id}"),
+        id=own_id if isinstance(own_id, str) else pseudonym_of_id(event, pseudonym),
         name=event.name,
         time_ms=event.time_ms // step * step if step else event.time_ms,
         site=event.site,
@@ -67,11 +65,16 @@ def clean(event: Event, decision: Decision, policy: Policy, consent: Consent, *,
     )
 
 
+def pseudonym_of_id(event: Event, pseudonym: Pseudonym) -> str:
+    """What stands for the id of an event whose own id does not leave."""
+    return pseudonym(f"event.id\x00{event.id}")
+
+
 #: The states of the last consent: one visitor's consent is used for all destinations in a row.
 _last_states: tuple[Consent, Mapping[str, str], Mapping[str, str]] | None = None
 
 
-def _states(consent: Consent) -> tuple[Mapping[str, str], Mapping[str, str]]:
+def consent_states(consent: Consent) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Purpose → state and Google signal → granted or denied, as the store and the platforms take them."""
     global _last_states  # a memo of a pure function: one tuple swapped whole
     memo = _last_states
@@ -92,7 +95,7 @@ def _project(
     for key in shape.hashed:
         if key not in digests:
             path, normalise = key
-            digests[key] = treat.hashed(values[path], _country(raw), normalise)
+            digests[key] = treat.hashed(values[path], country_of(raw), normalise)
         _put(fields, key[0], digests[key])
     for path in shape.pseudonymised:
         _put(fields, path, treat.pseudonymised(values[path], path, pseudonym))
@@ -103,11 +106,23 @@ def _project(
 def _shorten(fields: dict[str, Value], projection: Projection, shape: Shape) -> None:
     """The destination's own limits: text length, addresses, time. Doing it twice changes nothing more."""
     for path, length in shape.limited:
-        fields[path] = treat.cut_text(fields[path], length)
+        _put(fields, path, shorter(fields[path], length))
     for path in shape.urls:
-        _put(fields, path, treat.rebuild_url(fields[path], projection.url_parameters or frozenset()))
+        _put(fields, path, shorter(fields[path], allowed=projection.url_parameters or frozenset()))
     if projection.time_step_ms and "event.time" in fields:
-        _put(fields, "event.time", treat.floor_time(fields["event.time"], projection.time_step_ms))
+        _put(fields, "event.time", shorter(fields["event.time"], step_ms=projection.time_step_ms))
+
+
+def shorter(value: Value, length: int | None = None, allowed: frozenset[str] | None = None, step_ms: int = 0) -> Value | None:
+    """A value within a destination's own limits, or None when it cannot be brought there; None and 0 are no limit."""
+    if length is not None:
+        value = treat.cut_text(value, length)
+    if allowed is not None:
+        rebuilt = treat.rebuild_url(value, allowed)
+        if rebuilt is None:
+            return None
+        value = rebuilt
+    return treat.floor_time(value, step_ms) if step_ms else value
 
 
 def _put(fields: dict[str, Value], path: str, value: Value | None) -> None:
@@ -118,13 +133,17 @@ def _put(fields: dict[str, Value], path: str, value: Value | None) -> None:
         fields[path] = value
 
 
-def _country(fields: Mapping[str, Value]) -> str | None:
-    """The country by which a phone number is read: of the person, else of the visit."""
+def country_of(fields: Mapping[str, Value]) -> str | None:
+    """The country by which a phone number is read: code of the person's, else of the visit's, else the person's as a name.
+
+    The destinations' normalisers know names too ("Germany"); a name that they do not know decides nothing.
+    """
     for path in ("user.country", "place.country"):
         value = fields.get(path)
         if isinstance(value, str) and len(value) == 2 and value.isalpha():
             return value.upper()
-    return None
+    name = fields.get("user.country")
+    return name if isinstance(name, str) and name.strip() else None
 
 
 def clean_everything(
@@ -141,7 +160,7 @@ def clean_everything(
     Never part of the flow: no policy and no consent is asked.
     """
     fields = dict(event.fields)
-    country = _country(event.fields)
+    country = country_of(event.fields)
     hashed = frozenset(path for path in demands_hash if path in fields)
     for path in hashed:
         normalise = hashes.get(path)
@@ -216,40 +235,12 @@ def _of_what_is_left(shape: Shape, fields: Mapping[str, Value]) -> Shape:
     )
 
 
-_StoredScalar: TypeAlias = str | int | float | bool
-_StoredValue: TypeAlias = str | int | float | bool | list[str | int | float | bool | dict[str, str | int | float | bool]]
-
-
-class _Stored(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The stored form. New members go to the end with a default, so that older rows still load."""
-
-    destination: str
-    id: str
-    name: str
-    time_ms: int
-    site: str
-    fields: dict[str, _StoredValue]
-    hashed: list[str]
-    flags: dict[str, _StoredScalar]
-    consent: dict[str, str]
-    google: dict[str, str]
-    expires_ms: int
-    needs: list[str]
-    limited: bool
-    policy: str
-    policy_file: str
-
-
-_ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(_Stored)
-
-
 def dump(clean: CleanEvent) -> bytes:
     """The event as bytes for the store (MessagePack); the store encrypts them."""
     try:
-        return _ENCODER.encode(_row(clean, clean.fields))
+        return pack_one(_row(clean, clean.fields))
     except (OverflowError, UnicodeEncodeError):
-        return _ENCODER.encode(_row(clean, {path: _storable(value) for path, value in clean.fields.items()}))
+        return pack_one(_row(clean, {path: storable(value) for path, value in clean.fields.items()}))
 
 
 def _row(clean: CleanEvent, fields: Mapping[str, object]) -> tuple[object, ...]:
@@ -272,30 +263,16 @@ def _row(clean: CleanEvent, fields: Mapping[str, object]) -> tuple[object, ...]:
     )
 
 
-def _storable(value: Value) -> object:
-    """Integers over 64 bits as text, text without lone surrogates."""
-    if isinstance(value, tuple):
-        return [{k: _storable(v) for k, v in i.items()} if isinstance(i, Mapping) else _storable(i) for i in value]
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        return str(value)
-    return value
-
-
 def load(data: bytes) -> CleanEvent:
-    """The event that `dump` wrote. Raises StoreError when the bytes are not one."""
-    try:
-        row = _DECODER.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise StoreError("a stored event does not decode", code="stored_event") from None
+    """The event that `dump` or `together.clean_all` wrote. Raises StoreError when the bytes are not one."""
+    row = unpack(data)
     return CleanEvent(
         destination=row.destination,
         id=row.id,
         name=row.name,
         time_ms=row.time_ms,
         site=row.site,
-        fields={path: _tuples(value) for path, value in row.fields.items()},
+        fields={path: as_value(value) for path, value in row.fields.items()},
         hashed=frozenset(row.hashed),
         flags=row.flags,
         consent=row.consent,
@@ -306,10 +283,3 @@ def load(data: bytes) -> CleanEvent:
         policy=row.policy,
         policy_file=row.policy_file,
     )
-
-
-def _tuples(value: _StoredValue) -> Value:
-    if not isinstance(value, list):
-        return value
-    items = tuple(item for item in value if isinstance(item, dict))
-    return items if items else tuple(item for item in value if not isinstance(item, dict))

@@ -7,19 +7,33 @@ withheld (DESIGN §1.1). All needs must be granted; "any of" does not exist.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from ebbgate.model import Consent, ConsentState, Decision, Event, Model, Reason, Verdict
-from ebbgate.policy.plan import DestinationPlan, Policy, Projection, Ruling
+from ebbgate.policy.plan import MAX_KEPT, Answer, DestinationPlan, Policy, Projection, Ruling
 from ebbgate.policy.prepare import GROUP_OF_NAMES, Prepared, prepare
 
 
 def decide(event: Event, consent: Consent, policy: Policy | None, destinations: Sequence[str]) -> tuple[Decision, ...]:
-    """One decision for each of `destinations`, in that order. Without a policy nothing leaves."""
+    """One decision for each of `destinations`, in that order. Without a policy nothing leaves.
+
+    Equal decisions are one object, and mostly so are their tuples: later stages remember what they made of them.
+    """
     if policy is None:
-        return tuple(Decision(name, Verdict.WITHHOLD, Reason.NO_POLICY) for name in destinations)
+        return tuple([_not_decided(name, Reason.NO_POLICY, "", "") for name in destinations])
     prepared = prepare(event, policy)
-    return tuple(_decide_one(event.name, consent, policy, prepared, name) for name in destinations)
+    answers = prepared.shape.answers
+    key = (event.name, id(consent), prepared.dropped, prepared.drop_event)
+    known = answers.get(key)
+    if known is not None and known.consent is consent and known.policy is policy and known.destinations == destinations:
+        return known.decisions
+    decisions = tuple([_decide_one(event.name, consent, policy, prepared, name) for name in destinations])
+    same = prepared.shape.tuples.setdefault(tuple(map(id, decisions)), decisions)
+    if len(prepared.shape.tuples) > MAX_KEPT:
+        prepared.shape.tuples.clear()
+    answers.keep(key, Answer(consent, policy, tuple(destinations), same), len(prepared.shape.paths))
+    return same
 
 
 _DISABLED: Final = Ruling(Verdict.WITHHOLD, Reason.DISABLED)
@@ -33,10 +47,16 @@ _DENIED: Final = Ruling(Verdict.WITHHOLD, Reason.CONSENT_DENIED)
 _UNKNOWN: Final = Ruling(Verdict.WITHHOLD, Reason.CONSENT_UNKNOWN)
 
 
+@lru_cache(maxsize=MAX_KEPT)
+def _not_decided(destination: str, reason: Reason, digest: str, rule: str) -> Decision:
+    """Nobody decided about this destination: nothing leaves."""
+    return Decision(destination, Verdict.WITHHOLD, reason, policy=digest, rule=rule)
+
+
 def _decide_one(event_name: str, consent: Consent, policy: Policy, prepared: Prepared, destination: str) -> Decision:
     plan = policy.destinations.get(destination)
     if plan is None:
-        return Decision(destination, Verdict.WITHHOLD, Reason.NOT_IN_POLICY, policy=policy.digest, rule=policy.at(policy.line))
+        return _not_decided(destination, Reason.NOT_IN_POLICY, policy.digest, policy.at(policy.line))
     ruling, detail = judge(event_name, consent, policy, plan)
     leaves = ruling.verdict is not Verdict.WITHHOLD
     if prepared.drop_event and leaves:
@@ -65,16 +85,16 @@ def judge(event_name: str, consent: Consent, policy: Policy, plan: DestinationPl
             denied = denied or purpose
         else:
             unknown = unknown or purpose
+    permitted = consent.vendors.get(plan.destination, ConsentState.GRANTED) is ConsentState.GRANTED
     if not denied and not unknown:
-        if consent.vendors.get(plan.destination, ConsentState.GRANTED) is not ConsentState.GRANTED:
+        if not permitted:
             return _VENDOR_DENIED, plan.destination
         return (_GRANTED, plan.needs_text) if plan.needs else (_NOT_NEEDED, "")
     rules = policy.consent
-    if not denied and rules.model is Model.OPT_IN and rules.if_missing == "hold":
-        if consent.vendors.get(plan.destination, ConsentState.GRANTED) is not ConsentState.GRANTED:
-            return _VENDOR_DENIED, plan.destination  # no decision about the purposes would change that
+    # A vendor that is refused gets nothing: neither is it waited for, nor does another refusal earn it the limited form.
+    if permitted and not denied and rules.model is Model.OPT_IN and rules.if_missing == "hold":
         return _HELD, unknown
-    if plan.limited is not None:
+    if permitted and plan.limited is not None:
         return _LIMITED, denied or unknown
     return (_DENIED, denied) if denied else (_UNKNOWN, unknown)
 

@@ -33,6 +33,7 @@ class PolicyHolder:
         files = read_files(path)
         self._seen = _revision(files)
         self.current: PolicySet = self._load(files)
+        self.texts = _texts(files)  #: file name → bytes of what is in force, to be kept with its digest
 
     def reload(self) -> Reloaded:
         """Looks at the bytes of the files: nothing new, a new revision in force, or a broken one that is not.
@@ -51,6 +52,7 @@ class PolicyHolder:
         self.problems = ()
         activated = fresh.digest != self.current.digest
         self.current = fresh
+        self.texts = _texts(files)
         return Reloaded(activated=activated, broken=False)
 
     def _refused(self, error: PolicyError) -> Reloaded:
@@ -63,6 +65,10 @@ class PolicyHolder:
 
     def _load(self, files: Mapping[str, bytes]) -> PolicySet:
         return load_texts(files, self._facts, configured=self._configured, whole=self._path.is_dir())
+
+
+def _texts(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {Path(name).name: raw for name, raw in files.items()}
 
 
 def _revision(files: Mapping[str, bytes]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
-from ebbgate.model import EMPTY, ConsentRules, Decision, Place, Reason, Scalar, Value, Verdict
+from ebbgate.model import EMPTY, Consent, ConsentRules, Decision, Place, Reason, Scalar, Value, Verdict
 from ebbgate.policy.places import country_of, known_country
 from ebbgate.policy.treat import Normaliser
 
@@ -39,6 +39,16 @@ ALWAYS_SENT: Final = ("event.name", "event.time")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What was decided for all destinations, and the objects it was decided about: holding them keeps their ids theirs."""
+
+    consent: Consent
+    policy: Policy
+    destinations: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class EventShape:
     """The field paths of an event, and what `prepare` does to them. One object a set of paths: told apart by identity."""
 
@@ -46,6 +56,9 @@ class EventShape:
     treated: tuple[tuple[str, Treat], ...]  #: values that are rebuilt or shortened
     scanned: tuple[str, ...]  #: values that are searched for personal data
     telling_names: tuple[tuple[str, str], ...]  #: (path, kind): a property's name is personal data itself
+    #: (event name, id of the consent, dropped paths, kind that keeps the event) → what was decided.
+    answers: Memo[tuple[str, int, tuple[str, ...], str], Answer] = field(default_factory=Memo, repr=False)
+    tuples: dict[tuple[int, ...], tuple[Decision, ...]] = field(default_factory=dict, repr=False)  #: ids of decisions → their tuple
 
 
 #: None = the value cannot be made safe.

@@ -6,8 +6,9 @@ is searched for personal data. `decide` and `clean` both stand on the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from ebbgate.fields import FIELDS, ITEM_KEYS, DataClass, Kind
@@ -93,8 +94,8 @@ def _treatments(everywhere: Everywhere) -> dict[str, Treat]:
     """The fields that `before_anything_leaves` always touches."""
     step_ms, kept = everywhere.time_step_ms, everywhere.url_parameters
     treatments: dict[str, Treat] = {
-        "page.url": lambda value: treat.rebuild_url(value, kept),
-        "page.referrer": lambda value: treat.rebuild_url(value, kept),
+        "page.url": partial(treat.rebuild_url, allowed=kept),
+        "page.referrer": partial(treat.rebuild_url, allowed=kept),
         "page.path": treat.plain_path,
         "network.ip": _IP[everywhere.ip],
         "order.items": treat.known_items,
@@ -121,28 +122,46 @@ _PROPERTIES: Final = "properties."
 GROUP_OF_NAMES: Final = "properties"
 
 
+#: Short texts in which nothing was found to suspect. Only such are kept, so nothing that looks personal stays in memory here.
+_harmless: Final[set[str]] = set()
+_MAX_HARMLESS: Final = 16_384
+_SHORT: Final = 256
+
+
 def _any_suspect(fields: Mapping[str, Value], paths: tuple[str, ...]) -> bool:
-    """One cheap look at all free text together."""
+    """One cheap look at all free text together; texts that were found harmless before are not looked at again."""
     texts: list[str] = []
-    for path in paths:
-        value = fields.get(path)
-        if isinstance(value, str):
+    for value in map(fields.get, paths):
+        if type(value) is str:
             texts.append(value)
         elif value is not None:
-            texts.extend(_texts(value))
-    return suspect("\n".join(texts))
+            texts += _texts(value)
+    if _harmless.issuperset(texts):
+        return False
+    new = [text for text in texts if text not in _harmless]
+    if suspect("\n".join(new)):
+        return True
+    if len(_harmless) > _MAX_HARMLESS:
+        _harmless.clear()
+    _harmless.update([text for text in new if len(text) <= _SHORT])
+    return False
 
 
-def _texts(value: Value) -> Iterator[str]:
+def _texts(value: Value) -> list[str]:
     """Every text of a value that a person may have typed; numbers too, since a number may be a phone."""
     if not isinstance(value, tuple):
-        yield str(value)
-        return
+        return [str(value)]
+    texts: list[str] = []
     for item in value:
-        if isinstance(item, (dict, Mapping)):
-            yield from (v for k, v in item.items() if isinstance(v, str) and k in _ITEM_WORDS)
+        if isinstance(item, _MAPPING):
+            texts += [v for k, v in item.items() if k in _ITEM_WORDS and isinstance(v, str)]
         else:
-            yield str(item)
+            texts.append(str(item))
+    return texts
+
+
+#: Nearly every product is a dict, which is checked several times faster than the abstract class.
+_MAPPING: Final = (dict, Mapping)
 
 
 def _free_text(

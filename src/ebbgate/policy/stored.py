@@ -44,13 +44,13 @@ class One(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=Tr
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What is constant about one destination; numbers of slots point into the shared values, -1 = none."""
+    """What is constant about one destination. Numbers are slots of the shared values; negative ones count from the end."""
 
     destination: str
     fields: list[int]  #: slots of the fields that leave, in their order
     id: int
     time_ms: int
-    expires_ms: int
+    expires_ms: int | None
     hashed: list[str]
     flags: dict[str, StoredScalar]
     consent: dict[str, str]
@@ -69,8 +69,8 @@ class _Together(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
 
 
 #: Slots of the shared values that every event has.
-NAME_SLOT: Final = 0
-SITE_SLOT: Final = 1
+NAME_SLOT: Final = -1
+SITE_SLOT: Final = -2
 
 _one: Final = msgspec.msgpack.Decoder(One).decode
 _together: Final = msgspec.msgpack.Decoder(_Together).decode
@@ -109,13 +109,13 @@ def unpack(data: bytes) -> One:
 
 def _own_part(both: _Together) -> One:
     own, values, paths = both.record, both.values, both.paths
-    if both.version != VERSION or len(paths) != len(values) or min(own.fields, default=0) < 0:
+    if both.version != VERSION or len(paths) != len(values):
         raise IndexError("not of this version")
     fields: dict[str, Any] = {paths[slot]: values[slot] for slot in own.fields if values[slot] is not None}
     return msgspec.convert(
         (
             own.destination, values[own.id], values[NAME_SLOT], values[own.time_ms], values[SITE_SLOT], fields, own.hashed,
-            own.flags, own.consent, own.google, values[own.expires_ms] if own.expires_ms >= 0 else 0, own.needs, own.limited,
+            own.flags, own.consent, own.google, 0 if own.expires_ms is None else values[own.expires_ms], own.needs, own.limited,
             own.policy, own.policy_file,
         ),
         One,

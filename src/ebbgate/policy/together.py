@@ -8,17 +8,17 @@ destination gets never enters the shared part (a test holds that), and `load` gi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from ebbgate.errors import PolicyError
-from ebbgate.model import EMPTY, Consent, Decision, Event, Value
+from ebbgate.model import EMPTY, Consent, Decision, Event, Value, Verdict
 from ebbgate.policy import treat
-from ebbgate.policy.clean import Pseudonym, clean, consent_states, country_of_event, dump, lifetime_of, pseudonym_of_id
+from ebbgate.policy.clean import Pseudonym, clean, consent_states, country_of, dump, pseudonym_of_id, shorter
 from ebbgate.policy.decide import projection_of
-from ebbgate.policy.plan import MAX_FIELDS, DestinationPlan, EventShape, Policy, Projection, Shape
+from ebbgate.policy.plan import MAX_FIELDS, EventShape, Policy, Projection, Shape
 from ebbgate.policy.prepare import Prepared, prepare
 from ebbgate.policy.stored import Record, pack_record, pack_shared, shared_head
 
@@ -59,9 +59,7 @@ def clean_all(
         plan = _plan_for(decisions, policy, consent, prepared)
     if not plan.records:
         return b"", EMPTY
-    values: list[Value | None] = [event.name, event.site, *plan.pull(prepared.fields)]
-    for make in plan.makes:
-        values.append(make(event, prepared, pseudonym))
+    values: list[Value | None] = [*plan.pull(prepared.fields), *[make(event, prepared, pseudonym) for make in plan.makes]]
     for slot in plan.texts:
         if type(values[slot]) is not str:  # the id is not one: each destination gets what `clean` makes of it
             return b"", {d.destination: dump(clean(event, d, policy, consent, pseudonym=pseudonym)) for d in decisions if d.sends}
@@ -85,29 +83,25 @@ def _record(slots: _Slots, decision: Decision, policy: Policy, consent: Consent,
     if plan is None or projection is None or decision.policy != policy.digest or prepared.drop_event:
         raise PolicyError("this decision lets nothing out under this policy", code="not_permitted")
     shape = projection.shape(prepared.shape)
-    fields = {path: slot for path, slot in _field_slots(slots, projection, shape)}
+    fields = dict(_field_slots(slots, projection, shape))
     step = max(projection.time_step_ms, policy.everywhere.time_step_ms)
     states, google = consent_states(consent)
+    lifetime_ms = plan.expire_after_s * 1000
     return Record(
         destination=plan.destination,
         fields=list(fields.values()),
-        id=slots.text(fields["event.id"]) if "event.id" in fields else slots.made(("id",), _id),
+        id=slots.text(fields["event.id"]) if "event.id" in fields else slots.made("id", _id),
         time_ms=slots.made(("time", step), _time(step)),
-        expires_ms=_expires(slots, plan, decision, policy),
+        expires_ms=slots.made(("expires", lifetime_ms), _expires(lifetime_ms)) if lifetime_ms else None,
         hashed=sorted(shape.hashed_paths),
         flags=dict(projection.flags),
         consent=dict(states),
         google=dict(google),
         needs=list(plan.needs),
-        limited=projection is plan.limited,
+        limited=decision.verdict is Verdict.LIMITED,
         policy=policy.digest,
         policy_file=policy.file,
     )
-
-
-def _expires(slots: _Slots, plan: DestinationPlan, decision: Decision, policy: Policy) -> int:
-    lifetime_ms = lifetime_of(plan, decision, policy) * 1000
-    return slots.made(("expires", lifetime_ms), lambda event, *_: event.received_ms + lifetime_ms) if lifetime_ms else -1
 
 
 def _field_slots(slots: _Slots, projection: Projection, shape: Shape) -> list[tuple[str, int]]:
@@ -117,41 +111,83 @@ def _field_slots(slots: _Slots, projection: Projection, shape: Shape) -> list[tu
     step = projection.time_step_ms
     found = []
     for path in shape.plain:
-        length = lengths.get(path)
-        floor = step if path == "event.time" else 0
-        if length is None and path not in urls and not floor:
+        limits = (lengths.get(path), allowed if path in urls else None, step if path == "event.time" else 0)
+        if limits == (None, None, 0):
             found.append((path, slots.pulled(path)))
         else:
-            key = ("short", path, length, allowed if path in urls else None, floor)
-            found.append((path, slots.made(key, _shorter(path, length, allowed if path in urls else None, floor), path)))
-    special = [(path, ("hash", path, normalise), _hash(path, normalise)) for path, normalise in shape.hashed]
-    special += [(path, ("pseudonym", path), _pseudonym(path)) for path in shape.pseudonymised]
-    found += [(path, slots.made(key, make, path)) for path, key, make in special if not (step and path == "event.time")]
-    return found
+            found.append((path, slots.made(("short", path, limits), _shorter(path, *limits), path)))
+    for path, normalise in shape.hashed:
+        found.append((path, slots.made(("hash", path, normalise), _hash(path, normalise), path)))
+    for path in shape.pseudonymised:
+        found.append((path, slots.made(("pseudonym", path), _pseudonym(path), path)))
+    return [(path, slot) for path, slot in found if not (step and path == "event.time" and path not in shape.plain)]
 
 
 class _Slots:
-    """Collects the values that any destination gets, each once."""
+    """Collects the values that any destination gets, each once: from the front those that leave as they are, then made ones."""
 
     def __init__(self) -> None:
         self._pulled: dict[str, int] = {}
-        self._made: dict[Any, tuple[int, Make, str]] = {}
-        self._texts: dict[int, None] = {}
+        self._made: dict[Hashable, tuple[int, Make, str]] = {}
+        self._texts: set[int] = set()
+        self.made("name", lambda event, *_: event.name)  # -1: stored.NAME_SLOT
+        self.made("site", lambda event, *_: event.site)  # -2: stored.SITE_SLOT
 
-    # Slots are numbered below and above zero first: how many are pulled is known only at the end.
     def pulled(self, path: str) -> int:
         """A field that leaves as it is."""
         return self._pulled.setdefault(path, len(self._pulled))
 
-    def made(self, key: Any, make: Make, path: str = "") -> int:
-        """A value that is made for the event; the same key is the same value."""
+    def made(self, key: Hashable, make: Make, path: str = "") -> int:
+        """A value that is made for each event; the same key is the same value."""
         return self._made.setdefault(key, (-1 - len(self._made), make, path))[0]
 
     def text(self, slot: int) -> int:
         """The same slot, which must hold text."""
-        self._texts[slot] = None
+        self._texts.add(slot)
         return slot
 
     def plan(self, decisions: tuple[Decision, ...], consent: Consent, shape: EventShape, records: Mapping[str, Record]) -> _Plan:
-        """Everything collected, with the final numbers."""
-        raise AssertionError
+        """Everything collected."""
+        made = list(reversed(self._made.values()))
+        return _Plan(
+            decisions=decisions,
+            consent=consent,
+            shape=shape,
+            head=shared_head([*self._pulled, *(path for _, _, path in made)]),
+            pull=_pull(tuple(self._pulled)),
+            makes=tuple(make for _, make, _ in made),
+            texts=tuple(self._texts),
+            records={name: pack_record(record) for name, record in records.items()},
+        )
+
+
+def _pull(paths: tuple[str, ...]) -> Callable[[Mapping[str, Value]], tuple[Value, ...]]:
+    """The values of these paths, as one call into C where there are enough of them."""
+    return itemgetter(*paths) if len(paths) > 1 else lambda fields: tuple(fields[path] for path in paths)
+
+
+def _id(event: Event, _: Prepared, pseudonym: Pseudonym) -> Value:
+    return pseudonym_of_id(event, pseudonym)
+
+
+def _time(step: int) -> Make:
+    return (lambda event, *_: event.time_ms // step * step) if step else (lambda event, *_: event.time_ms)
+
+
+def _expires(lifetime_ms: int) -> Make:
+    return lambda event, *_: event.received_ms + lifetime_ms
+
+
+def _hash(path: str, normalise: treat.Normaliser) -> Make:
+    return lambda event, prepared, _: treat.hashed(prepared.fields[path], country_of(event.fields), normalise)
+
+
+def _pseudonym(path: str) -> Make:
+    return lambda _, prepared, pseudonym: treat.pseudonymised(prepared.fields[path], path, pseudonym)
+
+
+def _shorter(path: str, length: int | None, allowed: frozenset[str] | None, step: int) -> Make:
+    def make(_: Event, prepared: Prepared, __: Pseudonym) -> Value | None:
+        return shorter(prepared.fields[path], length, allowed, step)
+
+    return make

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, TypeAlias
 from urllib.parse import unquote_plus
 
 from ebbgate.fields import ITEM_KEYS, Kind
-from ebbgate.model import Scalar, Value
+from ebbgate.model import KnownItems, Scalar, Value
 
 #: (raw value, ISO country or None) → normalised value, or None when there is nothing to hash.
 Normaliser: TypeAlias = Callable[[str, str | None], str | None]
@@ -35,7 +36,13 @@ def rebuild_url(value: Value, allowed: frozenset[str]) -> str | None:
 
     Takes absolute addresses and paths that begin with one slash; anything else is None.
     """
-    if not isinstance(value, str) or _UNSAFE.search(value):
+    if not isinstance(value, str):
+        return None
+    return _short_url(value, allowed) if len(value) <= _SHORT_URL else _rebuilt(value, allowed)
+
+
+def _rebuilt(value: str, allowed: frozenset[str]) -> str | None:
+    if _UNSAFE.search(value):
         return None
     found = _URL.match(value) or _PATH_URL.match(value)
     if found is None:
@@ -49,6 +56,11 @@ def rebuild_url(value: Value, allowed: frozenset[str]) -> str | None:
         return tail
     host = authority.rpartition("@")[2]
     return f"{scheme}://{host}{tail}" if _HOST.match(host) else None
+
+
+#: Pages are seen again and again, so the addresses seen last are remembered.
+_short_url: Final = lru_cache(maxsize=8192)(_rebuilt)
+_SHORT_URL: Final = 512
 
 
 def _name(piece: str) -> str:
@@ -114,6 +126,8 @@ def no_ip(_: Value) -> None:
 
 def known_items(value: Value) -> Value | None:
     """Products with only the keys of `fields.ITEM_KEYS`, in their types; other keys are the site's own and stay here."""
+    if type(value) is KnownItems and all(map(_ITEM_URLS.isdisjoint, value)):
+        return value
     if not isinstance(value, tuple):
         return None
     items: list[Mapping[str, Scalar]] = []
@@ -162,10 +176,19 @@ def hashed(value: Value, country: str | None, normalise: Normaliser) -> str | No
     text = _as_text(value)
     if text is None:
         return None
+    return _short_hashed(text, country, normalise) if len(text) <= _SHORT_TEXT else _hashed(text, country, normalise)
+
+
+def _hashed(text: str, country: str | None, normalise: Normaliser) -> str | None:
     if _SHA256.match(text):
         return text.lower()
     normalised = normalise(text, country)
     return hashlib.sha256(normalised.encode("utf-8", "replace")).hexdigest() if normalised else None
+
+
+#: A visitor's events follow each other with the same address and number: their hashes are remembered for a while.
+_short_hashed: Final = lru_cache(maxsize=4096)(_hashed)
+_SHORT_TEXT: Final = 256
 
 
 def pseudonymised(value: Value, path: str, pseudonym: Callable[[str], str]) -> str | None:

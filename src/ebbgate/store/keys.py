@@ -11,7 +11,7 @@ Each file has mode 0600. Losing them loses the queue and the openings; the log s
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import os
 import re
 import secrets
@@ -38,19 +38,23 @@ _NODE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 #: First byte of claim and order keys: with it, one HMAC serves both trust classes.
 _TRUST: Final = {Trust.BROWSER: b"b", Trust.SERVER: b"s"}
+_BLOCK: Final = 64  #: bytes of a block of SHA-256
 _SUBJECTS: Final = 8192  #: visitors whose keys are remembered: their next events follow soon
 
 
 class KeyRing:
     """Seals, opens and derives. One instance a process; the AES object is made once (specs/performance.md §3)."""
 
-    __slots__ = ("_aes", "_id", "_log_seed", "_pepper", "_prefix", "_subject", "node")
+    __slots__ = ("_aes", "_id", "_inner", "_log_seed", "_outer", "_prefix", "_subject", "node")
 
     def __init__(self, data: bytes, pepper: bytes, log_seed: bytes, node: str, *, key_id: int = 1) -> None:
         if any(len(k) != KEY_BYTES for k in (data, pepper, log_seed)) or not _NODE.fullmatch(node):
             raise ConfigError("a key has the wrong length, or the node no usable name", code="keys")
         self._aes = AESGCM(data)
-        self._pepper = pepper
+        # HMAC-SHA256 (RFC 2104) from the two states that every message begins with: a third of `hmac.digest`'s time.
+        block = pepper.ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
         self._log_seed = log_seed
         self._id = key_id
         self._prefix = bytes([key_id])
@@ -117,15 +121,15 @@ class KeyRing:
 
     def event_key(self, site: str, event_id: str) -> bytes:
         """16 bytes that find an event's story."""
-        return self._derive("event", site, event_id)
+        return self._hmac(f"5:event{len(site)}:{site}{len(event_id)}:{event_id}")  # as `_derive`: this one is made for every event
 
     def claim_key(self, site: str, trust: Trust, name: str, event_id: str) -> bytes:
         """16 bytes that an event id claims; the trust class keeps strangers from poisoning it (specs/reliability.md §2.5)."""
-        return _TRUST[trust] + self._derive("claim", site, name, event_id)[1:]
+        return _TRUST[trust] + self._hmac(f"5:claim{len(site)}:{site}{len(name)}:{name}{len(event_id)}:{event_id}")[1:]
 
     def order_key(self, site: str, trust: Trust, name: str, order_id: str) -> bytes:
         """16 bytes that a conversion's order number claims."""
-        return _TRUST[trust] + self._derive("order", site, name, order_id)[1:]
+        return _TRUST[trust] + self._hmac(f"5:order{len(site)}:{site}{len(name)}:{name}{len(order_id)}:{order_id}")[1:]
 
     def subject_key(self, site: str, subject: str) -> bytes:
         """16 bytes for a person or browser: `user:…`, `client:…`."""
@@ -149,8 +153,13 @@ class KeyRing:
 
     def _derive(self, *parts: str) -> bytes:
         # Lengths stand before the parts, so that ("a", "bc") and ("ab", "c") differ.
-        message = "".join([f"{len(part)}:{part}" for part in parts])
-        return hmac.digest(self._pepper, message.encode("utf-8", "surrogatepass"), "sha256")[:DIGEST_BYTES]
+        return self._hmac("".join([f"{len(part)}:{part}" for part in parts]))
+
+    def _hmac(self, message: str) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message.encode("utf-8", "surrogatepass"))
+        outer.update(inner.digest())
+        return outer.digest()[:DIGEST_BYTES]
 
 
 def server_twin(key: bytes) -> bytes:

@@ -130,7 +130,7 @@ class MemoryStore:
                 break
             event = self._rows[position].event
             attempts, first = queue.progress.begun(position)
-            payload = event.payloads[lease.destination]
+            payload = event.shared + event.payloads[lease.destination]
             found.append(Queued(position, event.key, event.subject, event.at_ms, payload, attempts, first))
         queue.progress.hand_out([q.position for q in found], scanned)
         return Chunk(found, scanned)

@@ -16,14 +16,20 @@ _payloads: Final = msgspec.msgpack.Decoder(dict[str, bytes])
 _openings: Final = msgspec.msgpack.Decoder(dict[str, tuple[bytes, bytes]])
 
 
-def seal_body(keys: KeyRing, key: bytes, payloads: Mapping[str, bytes]) -> bytes:
-    """All payloads of one event in one ciphertext, bound to the event's key."""
-    return keys.seal(_pack(payloads if type(payloads) is dict else dict(payloads)), b"event" + key)
+#: Under this name, which no destination has, stands what all payloads of the event begin with.
+_SHARED: Final = ""
+
+
+def seal_body(keys: KeyRing, key: bytes, payloads: Mapping[str, bytes], shared: bytes = b"") -> bytes:
+    """All payloads of one event in one ciphertext, bound to the event's key; `shared` is what each of them begins with."""
+    return keys.seal(_pack({_SHARED: shared, **payloads} if shared else dict(payloads)), b"event" + key)
 
 
 def open_body(keys: KeyRing, key: bytes, sealed: bytes) -> dict[str, bytes]:
-    """Destination → payload. Raises StoreBroken when it does not open."""
-    return _decode(_payloads, keys.open(sealed, b"event" + key))
+    """Destination → whole payload. Raises StoreBroken when it does not open."""
+    found = _decode(_payloads, keys.open(sealed, b"event" + key))
+    shared = found.pop(_SHARED, b"")
+    return {name: shared + payload for name, payload in found.items()} if shared else found
 
 
 def seal_opening(keys: KeyRing, nseq: int, opening: Mapping[str, tuple[bytes, bytes]]) -> bytes:

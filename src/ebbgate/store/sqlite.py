@@ -134,7 +134,9 @@ class SqliteStore:
         writer = self._ready()
         if not events:
             return []
-        size = sum([len(p) for ev in events for held in (ev.payloads, ev.held) for p in held.values()]) + _OVERHEAD * len(events)
+        size = _OVERHEAD * len(events)
+        for event in events:
+            size += len(event.shared) + sum(map(len, event.payloads.values())) + sum(map(len, event.held.values()))
         count = len(events)
         options = self._options
         waiting = self._pending_events

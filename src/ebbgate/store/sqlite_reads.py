@@ -46,6 +46,7 @@ class Reader:
         self._keys = keys
         self._borrow = connection
         self._open: dict[Path, apsw.Connection] = {}
+        self._made: set[int] = set()  #: segments that were found to have their tables
 
     def close(self) -> None:
         """Close all connections."""
@@ -67,7 +68,7 @@ class Reader:
         found: list[Queued] = []
         scanned = after
         budget = _SCAN
-        for number in present(self._segments):
+        for number in self._present():
             if number < after >> SHIFT or budget <= 0 or len(found) >= limit:
                 continue
             row = after - position(number, 0) if number == after >> SHIFT else 0
@@ -122,7 +123,7 @@ class Reader:
         counts = {(b, d): (n, at) for b, d, n, at in fetch(self._main(), DELIVERY["exception_counts"])}
         held: dict[int, int] = {}
         released = {tuple(r) for r in fetch(self._main(), DELIVERY["released"])}
-        numbers = present(self._segments)
+        numbers = self._present()
         for number in numbers:
             for row, _, _, _, bit, *_ in fetch(self._db(segment_path(self._segments, number)), SEGMENT["all_held"]):
                 held[bit] = held.get(bit, 0) + ((number, row) not in released)
@@ -260,10 +261,24 @@ class Reader:
 
     def _files(self) -> list[tuple[int, Path, bool]]:
         """(number, path, whole) of segments and of the archives of pruned ones, the newest first."""
-        whole = present(self._segments)
+        whole = self._present()
         found = [(n, segment_path(self._segments, n), True) for n in whole]
         found += [(n, archive_path(self._segments, n), False) for n in archived(self._segments) if n not in whole]
         return sorted(found, reverse=True)
+
+    def _present(self) -> list[int]:
+        """Numbers of the segments, ascending; without one that the writer is making or that was pruned at this moment."""
+        found = present(self._segments)
+        for number in found:
+            path = segment_path(self._segments, number)
+            try:
+                if number not in self._made and self._db(path).pragma("user_version"):
+                    self._made.add(number)
+            except StoreError:
+                if path.exists():
+                    raise
+        self._made.intersection_update(found)
+        return [number for number in found if number in self._made]
 
     def _logged(self, row: Sequence[Any]) -> Logged:
         nseq, key, body, opening = row

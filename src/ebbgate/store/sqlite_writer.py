@@ -243,7 +243,7 @@ class Writer:
             known = state.delivery.bits
             for name in event.payloads:
                 mask |= 1 << known[name]
-            body = seal_body(state.keys, event.key, event.payloads)
+            body = seal_body(state.keys, event.key, event.payloads, event.shared)
             rows.bodies.append((number, body))
             rows.size += len(body)
         for name, payload in event.held.items():

@@ -132,16 +132,17 @@ export function look() {
 
 export function start(listener) {
   changed = listener;
+  look();
   const layer = (w.dataLayer = w.dataLayer || []);
   layer.forEach(google);
   const push = layer.push;
   layer.push = (...commands) => {
+    look(); // a banner's API that is there by now is waited for
     commands.forEach(google);
     return push.apply(layer, commands);
   };
   EVENTS.split(" ").forEach((name) => on(w, name, () => setTimeout(look)));
   on(d, "prerenderingchange", changed);
-  look();
   setInterval(look, 500);
   if (options.wait)
     setTimeout(() => {

@@ -5,7 +5,7 @@ let failed = 0;
 const client = new Analytics(writeKey, { dataPlaneUrl: url, flushAt: 20, retryCount: 0, logLevel: "silly", errorHandler: () => (failed += 1) });
 const context = { consentManagement: { provider: "oneTrust", allowedConsentIds: ["analytics", "marketing"], deniedConsentIds: [] } };
 client.identify({ userId: "rudder-1", traits: { email: "rudder@example.com" }, context });
-client.track({ userId: "rudder-1", event: "Order Completed", context, properties: { order_id: "R-1", revenue: 12.5, currency: "EUR" } });
+client.track({ userId: "rudder-1", event: "Order Completed", context, properties: { order_id: "R-1", email: "rudder@example.com", revenue: 12.5, currency: "EUR" } });
 client.page({ userId: "rudder-1", name: "Home", properties: { url: "https://shop.example/" }, context });
 client.screen({ userId: "rudder-1", name: "Start", context });
 client.group({ userId: "rudder-1", groupId: "g1", context });

@@ -13,7 +13,9 @@ errors: list[object] = []
 client = Client(sys.argv[2], host=sys.argv[1], on_error=lambda error, _: errors.append(error), max_retries=0)
 context = {"consentManagement": {"allowedConsentIds": ["analytics", "marketing"], "deniedConsentIds": []}}
 client.identify("rpy-1", {"email": "rpy@example.com"}, context=context)
-client.track("rpy-1", "Order Completed", {"order_id": "Q-1", "revenue": 12.5, "currency": "EUR"}, context=context)
+client.track(
+    "rpy-1", "Order Completed", {"order_id": "Q-1", "email": "rpy@example.com", "revenue": 12.5, "currency": "EUR"}, context=context
+)
 client.page("rpy-1", "Docs", "Home", {"url": "https://shop.example/"}, context=context)
 client.screen("rpy-1", "App", "Start", context=context)
 client.group("rpy-1", "g1", {"name": "Team"}, context=context)

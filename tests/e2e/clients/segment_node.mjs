@@ -8,7 +8,7 @@ const consent = { consent: { categoryPreferences: { analytics: true, marketing: 
 analytics.identify({ userId: "node-1", traits: { email: "node@example.com" }, context: consent });
 analytics.track({
   userId: "node-1", event: "Order Completed", context: consent,
-  properties: { order_id: "N-1", revenue: 12.5, currency: "EUR", products: [{ product_id: "S1", price: 6.25, quantity: 2 }] },
+  properties: { order_id: "N-1", email: "node@example.com", revenue: 12.5, currency: "EUR", products: [{ product_id: "S1", price: 6.25, quantity: 2 }] },
 });
 analytics.page({ userId: "node-1", name: "Home", properties: { url: "https://shop.example/" }, context: consent });
 analytics.screen({ userId: "node-1", name: "Start", context: consent });

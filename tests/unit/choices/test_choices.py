@@ -30,6 +30,7 @@ class SlowStore(MemoryStore):
         super().__init__()
         self.pauses: dict[str, tuple[asyncio.Event, asyncio.Event]] = {}
         self.fails: dict[str, StoreError] = {}
+        self.gate: asyncio.Event | None = None  # all appends wait for it
 
     def pause(self, where: str) -> tuple[asyncio.Event, asyncio.Event]:
         """(reached, go on) for the next passage of `choices.after`, `append.before`, `put.before` or `put.after`."""
@@ -51,6 +52,8 @@ class SlowStore(MemoryStore):
 
     async def append(self, events: Sequence[NewEvent]) -> Sequence[Appended]:
         await self._at("append.before")
+        if self.gate is not None:
+            await self.gate.wait()
         return await super().append(events)
 
     async def put_choice(self, subject: bytes, choices: Mapping[str, str], **more: Any) -> None:
@@ -190,6 +193,7 @@ class TestRaces:
 
     async def test_what_could_not_be_settled_is_settled_later(self, middle: Middle) -> None:
         """The choice is recorded and acknowledged; what is parked follows as soon as the store can."""
+        await middle.choices.tend()
         await middle.post(event(1))
         slow(middle).fails["held.before"] = StoreFull("no room")
         await middle.say("client:c", **BOTH)
@@ -305,6 +309,9 @@ class TestBounds:
                     await middle.post(event(number))
             slow(middle).fails.clear()
             await asyncio.gather(*(middle.post(event(1)) for _ in range(3)))
-            await asyncio.gather(*(middle.post(event(number)) for number in range(2, 9)))
+            gate = slow(middle).gate = asyncio.Event()
+            posts = [asyncio.create_task(middle.post(event(number))) for number in range(2, 9)]
+            await asyncio.sleep(0.01)
+            gate.set()
+            await asyncio.gather(*posts)
             assert middle.store.holding(middle.key("client:c")).visitor == 3
-            assert len({d.event.id for d in middle.decided if d.decisions[0].reason.value == "held"}) >= 3

@@ -242,3 +242,19 @@ def test_signals_of_equal_consent_are_one_object() -> None:
     """The same evidence gives the same object, so that resolution is cached on it."""
     consent = {"purposes": {"analytics": "granted"}}
     assert read_consent(consent, NO_SIGNALS) is read_consent(dict(consent), NO_SIGNALS)
+
+
+def test_products_of_a_known_form_are_still_looked_at() -> None:
+    """A product with the keys and types of an earlier one loses its empty texts all the same, and another type is an error."""
+
+    def items(*products: object) -> object:
+        body = {"event": "purchase", "id": "1", "order": {"items": list(products)}}
+        event, _ = parse_event(body, site="shop", trust=Trust.SERVER, received_ms=1_795_262_400_000)
+        return event.fields["order.items"]
+
+    whole = {"id": "sku", "name": "Shoe", "price": 6}
+    for _ in range(2):
+        assert items(whole) == (whole,)
+    assert items({**whole, "name": ""}) == ({"id": "sku", "price": 6},)
+    with pytest.raises(EventError):
+        items({**whole, "price": "6"})

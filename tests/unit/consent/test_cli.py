@@ -108,6 +108,17 @@ def test_why_tells_the_story(tmp_path: Path) -> None:
     assert REJECT_ALL not in json.dumps(story)
 
 
+def test_why_of_a_segment_event(tmp_path: Path) -> None:
+    """An event of the Segment spec tells its consent under `context.consent`."""
+    event = tmp_path / "event.json"
+    consent = {"categoryPreferences": {"marketing": False, "analytics": True}}
+    event.write_text(json.dumps({"type": "track", "event": "Order Completed", "messageId": "m", "context": {"consent": consent}}))
+    told = CliRunner().invoke(cli.app, ["why", str(event), "--policy", str(POLICIES), "--country", "DE", "--format", "json"])
+    assert told.exit_code == 0, told.output
+    states = {name: one["state"] for name, one in json.loads(told.stdout)["purposes"].items()}
+    assert states == {"analytics": "granted", "advertising": "denied"}
+
+
 def test_why_without_signals(tmp_path: Path) -> None:
     """An event without consent says so."""
     event = tmp_path / "event.json"

@@ -436,7 +436,7 @@ async def test_a_token_is_got_once_and_refreshed_once(tmp_path: Path) -> None:
 
 
 async def test_the_intake_goes_first(tmp_path: Path) -> None:
-    """Before each request the worker yields for as long as the intake asks."""
+    """Before each request, and after each slice of a chunk is prepared, the worker yields for as long as the intake asks."""
     asked: list[float] = []
 
     def throttle() -> float:
@@ -449,7 +449,7 @@ async def test_the_intake_goes_first(tmp_path: Path) -> None:
     ):
         await house.post(range(30))
         await house.until_ended("sink", 30)
-    assert len(asked) == sink.count == 3
+    assert (len(asked), sink.count) == (1 + 3, 3)
 
 
 async def test_figures_tell_what_happened(tmp_path: Path) -> None:

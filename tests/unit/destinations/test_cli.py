@@ -107,3 +107,29 @@ def test_list_names_every_destination_and_marks_secrets() -> None:
     found = json.loads(RUN.invoke(app, ["list", "--format", "json"]).stdout)
     assert {row["name"] for row in found} == set(DESTINATIONS)
     assert RUN.invoke(app, ["list", "--format", "xml"]).exit_code == 2
+
+
+def test_an_md5_address_passes_at_meta_only_and_only_in_render() -> None:
+    """Meta takes it as hashed; elsewhere it is no address, and what the flow hashes for Meta never is one."""
+    from ebbgate.destinations.registry import load
+
+    md5 = "D41D8CD98F00B204E9800998ECF8427E"
+    event = {"event": "page_view", "page": {"url": "https://shop.example/"}, "user": {"id": "u", "email": md5}}
+    meta = lines({"event": event, "settings": {"pixel_id": "1", "access_token": "x"}})
+    (found,) = answers(RUN.invoke(app, ["render", "meta"], input=meta).stdout)
+    assert found["requests"][0]["body"]["data"][0]["user_data"]["em"] == md5.lower()
+    tiktok = lines({"event": event, "settings": {"pixel_code": "1", "access_token": "x"}})
+    (found,) = answers(RUN.invoke(app, ["render", "tiktok"], input=tiktok).stdout)
+    assert "email" not in found["requests"][0]["body"]["data"][0]["user"]
+    assert load("meta").hashes["user.email"](md5, None) is None
+
+
+@pytest.mark.parametrize("country", ["DE", "de", "Germany", "Deutschland", "DEU"])
+def test_a_national_phone_is_read_by_the_persons_country_as_code_or_name(country: str) -> None:
+    """`030 901820` of somebody in Germany is one number, however the country is written."""
+    from hashlib import sha256
+
+    event = {"event": "page_view", "page": {"url": "https://s.example/"}, "user": {"phone": "030 901820", "country": country}}
+    line = lines({"event": event, "settings": {"pixel_id": "1", "access_token": "x"}})
+    (found,) = answers(RUN.invoke(app, ["render", "meta"], input=line).stdout)
+    assert found["requests"][0]["body"]["data"][0]["user_data"]["ph"] == sha256(b"4930901820").hexdigest()

@@ -119,3 +119,26 @@ def test_a_currency_that_is_none_makes_an_event_invalid() -> None:
             "page": {"url": "https://shop.example/"},
         }
         assert rendered(name, native) == Skip(Outcome.INVALID, "currency")
+
+
+def test_pinterest_gets_a_language_of_two_letters_or_none() -> None:
+    """`fil-PH` is Filipino, not Finnish."""
+    pinterest = load("pinterest")
+    settings = pinterest.settings.model_validate({"ad_account_id": "1", "access_token": "s3cret"})
+    wanted = {"de-DE": "de", "EN": "en", "fil-PH": None, "0": None}
+    for given, language in wanted.items():
+        native = {"event": "page_view", "network": {"ip": "198.51.100.7"}, "device": {"user_agent": "x", "language": given}}
+        row = pinterest.render(cleaned(pinterest, native), settings)
+        assert not isinstance(row, Skip)
+        assert row.get("language") == language
+
+
+def test_mixpanel_ids_that_the_platform_refuses_never_leave() -> None:
+    """An id that stands for everybody is left out; one that is too long is not cut, which could make two people one."""
+    mixpanel = load("mixpanel")
+    settings = mixpanel.settings.model_validate({"project_token": "s3cret"})
+    for given in ("anon", "00000000-0000-0000-0000-000000000000", "[]"):
+        row = mixpanel.render(cleaned(mixpanel, {"event": "quiz", "user": {"id": given}}), settings)
+        assert not isinstance(row, Skip)
+        assert row["properties"]["distinct_id"] == ""
+    assert isinstance(mixpanel.render(cleaned(mixpanel, {"event": "quiz", "user": {"id": "é" * 128}}), settings), Skip)

@@ -52,6 +52,17 @@ def test_md5_passes_at_meta_only() -> None:
         (n.email, "a@b@c", None),
         (n.email, "a b@example.com", None),
         (n.email_meta, "a@localhost", None),
+        (n.email_meta, "john..doe@example.com", "john..doe@example.com"),
+        (n.email_meta, "d41d8cd98f00b204e9800998ecf8427e", None),
+        (n.email_meta_or_md5, " D41D8CD98F00B204E9800998ECF8427E ", "d41d8cd98f00b204e9800998ecf8427e"),
+        (n.email_google, " ...@gmail.com", None),
+        (n.email_google, "Cloudy.SanFrancisco+shopping@googlemail.com", "cloudysanfrancisco@googlemail.com"),
+        (n.email_google, "user.name+NYC@Example.com", "user.name+nyc@example.com"),
+        (n.without_punctuation, " 1 Main St., Apt. #4 ", "1 main st apt 4"),
+        (n.currency, "US$", None),
+        (n.currency, "u-s-d", "usd"),
+        (n.gender_letter, "Male", "m"),
+        (n.gender_letter, "diverse", None),
         (n.email_google, "+tag@gmail.com", None),
         (n.postcode, "94107-1234", "94107"),
         (n.postcode, "SW1A 1AA", "sw1a1aa"),
@@ -73,6 +84,33 @@ def test_md5_passes_at_meta_only() -> None:
 def test_rules(rule: Normaliser, raw: str, wanted: str | None) -> None:
     """The documented forms of §1.3, gmail's rules only at Google, ZIP+4 cut, country names as codes."""
     assert rule(raw, None) == wanted
+
+
+@pytest.mark.parametrize(
+    ("raw", "country", "wanted"),
+    [
+        ("1 800 555 0100", None, "+18005550100"),
+        ("+44-113-496-0987", None, "+441134960987"),
+        ("0049 30 901820", None, "+004930901820"),
+        ("0049 30 901820", "DE", "+4930901820"),
+        ("030\u00a0901820", "Germany", "+4930901820"),
+        ("030\u00a0901820", None, "+030901820"),
+        (" +A BCD EFG ", None, None),
+        ("415 555 0132 ext 5", None, None),
+        ("٠٣٠٩٠١٨٢٠", None, None),
+        ("1" * 16, None, None),
+    ],
+)
+def test_phones_as_google_and_reddit_compare_them(raw: str, country: str | None, wanted: str | None) -> None:
+    """Their helpers know no country and drop no zero; with the person's country known it is E.164. Letters are no number."""
+    assert n.phone_as_written(raw, country) == wanted
+
+
+def test_a_us_zip_of_nine_digits_is_cut_whatever_the_country_is_called() -> None:
+    """ZIP+4 without a dash is known by the country, as code or as name; elsewhere nine digits stay."""
+    assert n.postcode("941071234", "United States") == "94107"
+    assert n.postcode("94107 1234", "us") == "94107"
+    assert n.postcode("941071234", None) == "941071234"
 
 
 @pytest.mark.parametrize(

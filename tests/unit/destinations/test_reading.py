@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -104,3 +105,18 @@ def test_the_place_of_a_visitor_must_be_known_to_be_outside_the_eea() -> None:
     assert not reading.outside_eea(clean({}))
     assert not reading.outside_eea(clean({"place": {"country": "FR"}}))
     assert reading.outside_eea(clean({"place": {"country": "US"}}))
+
+
+def test_an_event_that_has_the_platforms_own_name_keeps_it() -> None:
+    """`PURCHASE` sent to a platform whose word that is needs no mapping; any other unknown name has none."""
+    words = {"purchase": "PURCHASE"}
+    assert reading.platform_name(clean({}), words) == "PURCHASE"
+    assert reading.platform_name(replace(clean({}), name="PURCHASE"), words) == "PURCHASE"
+    assert reading.platform_name(clean({"event": "quiz"}), words) is None
+
+
+def test_only_a_purchase_with_its_number_merges_where_orders_do() -> None:
+    """A refund, or a purchase that a policy sends without its order, has no key."""
+    assert reading.is_order(clean({"order": {"id": "R-1"}}))
+    assert not reading.is_order(clean({"order": {"value": 1}}))
+    assert not reading.is_order(clean({"event": "refund", "order": {"id": "R-1"}}))

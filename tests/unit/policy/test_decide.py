@@ -104,6 +104,11 @@ def test_unknown_is_held_where_the_policy_holds() -> None:
     assert verdicts(consent(analytics=UNKNOWN, advertising=DENIED), rules=HOLD)["meta"][0] == "withhold"
 
 
+def test_a_refused_vendor_is_not_waited_for() -> None:
+    """No decision about the purposes would let that vendor have the event, so nothing is parked for it."""
+    assert verdicts(consent(vendors={"ga4": DENIED}), rules=HOLD)["ga4"] == ("withhold", "consent_unknown", "analytics")
+
+
 def test_a_refusal_may_leave_the_limited_form() -> None:
     """`if_refused: send_limited` answers a refusal and silence, with its own line."""
     for given in (consent(advertising=DENIED), consent()):

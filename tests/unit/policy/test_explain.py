@@ -160,3 +160,12 @@ def test_strange_names_are_not_told() -> None:
     only = event({"page.url": "https://s.example/?ana%40example.com=1"})
     shown = as_text(story(only, Place("DE"), given(), RULES, decide(only, given(), RULES, ("ga4",))))
     assert "page.url without 1 parameters" in shown
+
+
+def test_unreadable_signals_are_named_with_the_reason() -> None:
+    """What does not count stands apart from what does, and says why."""
+    read = SignalReading("event", True, "analytics granted")
+    cut = SignalReading("tcf", False, "cut off: analytics denied", "0" * 64)
+    for readings, shown in (((read, cut), "[event; tcf unreadable: cut off]"), ((cut,), "[tcf unreadable: cut off]")):
+        text = as_text(told(dataclasses.replace(given(), readings=readings)))
+        assert shown in " ".join(text.replace("(a.yaml:5)", "").split()), text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hmac
 import pickle
 from pathlib import Path
 
@@ -138,3 +139,15 @@ def test_concerns_looks_at_whole_keys() -> None:
     assert not concerns(a + b, b"a" * 8 + b"b" * 8)
     assert not concerns(b"", b"")
     assert not concerns(a, b"")
+
+
+@pytest.mark.parametrize("length", [0, 1, 60, 200])
+def test_derived_keys_are_hmac_sha256(length: int) -> None:
+    """The quick way to derive gives what RFC 2104 says, for every length; parts cannot be shifted into each other."""
+    pepper = bytes(range(32))
+    keys = KeyRing(bytes(32), pepper, bytes(32), "n")
+    text = "ü" * length
+    message = f"5:event4:shop{length}:{text}".encode()
+    assert keys.event_key("shop", text) == hmac.digest(pepper, message, "sha256")[:16]
+    assert keys.claim_key("shop", Trust.SERVER, "ab", "c") != keys.claim_key("shop", Trust.SERVER, "a", "bc")
+    assert keys.order_key("shop", Trust.SERVER, "ab", "c") != keys.claim_key("shop", Trust.SERVER, "ab", "c")

@@ -16,7 +16,7 @@ from ebbgate.store.sqlite_segments import Segment, bits
 from ebbgate.store.sqlite_upkeep import SqliteUpkeep
 from ebbgate.store.sqlite_writer import as_broken
 from tests.unit.store import kit
-from tests.unit.store.kit import NOW, event
+from tests.unit.store.kit import NOW, event, key_of, take
 from tests.unit.store.test_sqlite import opened, until
 
 
@@ -153,3 +153,15 @@ def test_bits() -> None:
     """Numbers of the set bits, remembered only for so many masks."""
     assert list(bits(0b1011)) == [0, 1, 3]
     assert all(list(bits(1 << 40 | n << 1))[-1] == 40 for n in range(5000))
+
+
+async def test_reads_pass_by_a_segment_in_the_making(tmp_path: Path) -> None:
+    """Between the moment a new segment's file is there and its tables are, every read answers from the others."""
+    async with opened(tmp_path) as store:
+        await store.append([event(1, to=["ga4"], held=["meta"])])
+        (tmp_path / "segments" / "seg-000002.db").touch()
+        assert {q.destination: (q.waiting, q.held) for q in await store.queues()} == {"ga4": (1, 0), "meta": (0, 1)}
+        lease = await take(store)
+        assert len((await store.due(lease, limit=5, now_ms=NOW)).queued) == 1
+        assert await store.trace(key_of(1)) is not None
+        assert len(await store.log()) == 1

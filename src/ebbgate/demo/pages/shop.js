@@ -1,49 +1,42 @@
-// The demo shop's page: posts real events to /e/v1/events on its own origin, as a site would, and shows the gateway's stories.
+// The demo shop's page: records events with the gateway's own tag, as a site would, and shows the gateway's stories.
+// The tag is told not to wait for an answer and to send refusals too, so that the gateway's decisions can be watched.
 "use strict";
+window.ebb = window.ebb || function () { (ebb.q = ebb.q || []).push(arguments); };
 const form = document.getElementById("visitor");
 const answer = document.getElementById("answer");
 const list = document.getElementById("list");
-const client = `${Math.floor(Math.random() * 1e9)}.${Math.floor(Date.now() / 1000)}`;
 let shown = 0;
 
-function event(name) {
-  const order = `A-${Date.now() % 100000}`;
+function record(name) {
   const data = {
-    event: name, id: crypto.randomUUID(), time: new Date().toISOString(),
     page: { url: "https://shop.example/shoe?utm_source=demo&token=do-not-forward", title: document.title },
-    visitor: { client_id: client },
     order: { value: 59, currency: "EUR", items: [{ id: "shoe-42", name: "Trail Shoe", price: 59, quantity: 1 }] },
   };
   if (name === "purchase") {
-    data.id = data.order.id = order;
+    data.order.id = `A-${Date.now() % 100000}`;
     data.user = { email: "ana@example.com", phone: "+49 30 901820" };
   }
+  ebb("event", name, data, () => { answer.textContent = `${name} is on its way to the gateway`; });
+  setTimeout(refresh, 300);
+}
+
+function choose() {
+  document.cookie = `demo_place=${form.elements.place.value}; path=/; SameSite=Lax`;
   const purposes = {};
   for (const purpose of ["analytics", "advertising"]) {
     const choice = form.elements[purpose].value;
     if (choice) purposes[purpose] = choice;
   }
-  data.consent = { purposes };
-  if (form.elements.gpc.checked) data.consent.gpc = true;
-  return data;
-}
-
-async function send(name) {
-  const response = await fetch("/e/v1/events", {
-    method: "POST", keepalive: true, body: JSON.stringify(event(name)),
-    headers: { "content-type": "application/json", "x-demo-place": form.elements.place.value },
-  });
-  const body = await response.json();
-  answer.textContent = response.ok
-    ? `${response.status}: ${body.events[0].status}, on disk (${body.durability})`
-    : `${response.status}: ${body.detail}`;
-  await refresh();
+  const consent = { purposes };
+  if (form.elements.gpc.checked) consent.gpc = true;
+  ebb("consent", consent);
 }
 
 async function refresh() {
   const response = await fetch(`/stories?after=${shown}`);
   for (const story of await response.json()) {
-    shown = Math.max(shown, story.number);
+    if (story.number <= shown) continue; // another call was faster
+    shown = story.number;
     const box = document.createElement("article");
     box.className = "story";
     const title = document.createElement("h2");
@@ -61,7 +54,8 @@ async function refresh() {
   }
 }
 
-document.querySelectorAll("[data-event]").forEach((button) =>
-  button.addEventListener("click", () => send(button.dataset.event).catch((error) => { answer.textContent = String(error); })));
+document.querySelectorAll("[data-event]").forEach((button) => button.addEventListener("click", () => record(button.dataset.event)));
+form.addEventListener("change", choose);
+choose();
 refresh();
 setInterval(refresh, 2000);

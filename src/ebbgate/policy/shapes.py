@@ -1,0 +1,152 @@
+"""What kinds of events come, counted without a value: field paths, event names, places, what visitors allowed, who got what.
+
+From this the inventory of fields is kept (which nobody has ruled on?), and another policy can be tried on recorded traffic.
+Counting an event costs one look into a dictionary; all else is worked out when the counts are written away (issue 4.7, 4.10). Pure:
+the time is an argument.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+from ebbgate.fields import FIELDS, OPEN_GROUPS
+from ebbgate.model import Consent, ConsentState, Decision, Event, Place
+from ebbgate.policy.authored import PolicyWords
+from ebbgate.policy.detect import kinds_in
+from ebbgate.policy.diff import OTHER_EVENT, OTHER_PROPERTY, Situation
+from ebbgate.policy.places import known_country
+from ebbgate.policy.plan import ALWAYS_SENT
+from ebbgate.policy.select import Selection, expand
+
+HOUR_MS: Final = 3_600_000
+MAX_KINDS: Final = 4_096  #: kinds of events kept apart between two writings
+MAX_WIDE: Final = 256  #: paths of one event
+
+#: A name as a programmer writes it. Long runs of digits and long words may be somebody's.
+_PLAIN: Final = re.compile(r"(?!.*[0-9]{5})[A-Za-z_$][A-Za-z0-9_$-]{0,39}(?:\.[A-Za-z0-9_$-]{1,40}){0,4}\Z")
+
+#: What tells kinds of events apart: site, name, place, states, paths, and the decisions by identity.
+_Key: TypeAlias = tuple[str, str, Place, tuple[tuple[str, ConsentState], ...], tuple[str, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSeen:
+    """How often one field came, and who got it by which line."""
+
+    site: str
+    path: str
+    count: int
+    destinations: Mapping[str, str]  #: destination → "eu.yaml:31"
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """How many events of one kind came within an hour."""
+
+    hour: int  #: since 1970
+    site: str
+    situation: Situation
+
+
+@dataclass(slots=True)
+class _Kind:
+    """A kind of event, its decisions, and how often it came. Holding the decisions keeps their identities apart."""
+
+    decisions: Sequence[Decision]
+    count: int = 0
+
+
+@dataclass(slots=True)
+class Observations:
+    """Counts since they were last taken. Bounded: a stranger who makes up fields fills no memory."""
+
+    missed: int = 0  #: events over the bounds, which are in no count
+    _kinds: dict[_Key, _Kind] = field(default_factory=dict)
+
+    def see(self, event: Event, place: Place, consent: Consent, decisions: Sequence[Decision]) -> None:
+        """Count one event that was taken."""
+        states = tuple([(name, said.state) for name, said in consent.purposes.items()])
+        paths = tuple(event.fields)
+        key = (event.site, event.name, place, states, paths, tuple(map(id, decisions)))
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= MAX_KINDS or len(paths) > MAX_WIDE:
+                self.missed += 1
+                return
+            kind = self._kinds[key] = _Kind(decisions)
+        kind.count += 1
+
+    def take(self) -> Taken:
+        """What was counted since the last time. `summed` may work on it in another thread."""
+        kinds, self._kinds = self._kinds, {}
+        return Taken(kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Counts that nobody adds to any more."""
+
+    kinds: Mapping[_Key, _Kind]
+
+
+def summed(taken: Taken, now_ms: int) -> tuple[list[FieldSeen], list[Traffic]]:
+    """The counts by field and by kind of event. Everything counts for the hour of `now_ms`."""
+    fields: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
+    traffic: Counter[tuple[str, Situation]] = Counter()
+    for (site, name, place, states, paths, _), kind in taken.kinds.items():
+        told = tuple(dict.fromkeys(tellable(path) for path in paths))
+        for path in told:
+            count, destinations = fields.get((site, path), (0, {}))
+            destinations.update({d.destination: d.rule for d in kind.decisions if d.sends and path in d.fields})
+            fields[site, path] = (count + kind.count, destinations)
+        traffic[site, Situation(_coarse(place), _plain_event(name), states, tuple(sorted(told)))] += kind.count
+    seen = [FieldSeen(site, path, count, to) for (site, path), (count, to) in sorted(fields.items())]
+    hour = now_ms // HOUR_MS
+    return seen, [Traffic(hour, site, replace(what, count=count)) for (site, what), count in traffic.items()]
+
+
+@lru_cache(maxsize=8192)
+def tellable(path: str) -> str:
+    """A path as an inventory may hold it: a site's own name that could be somebody's becomes `properties`."""
+    if path in FIELDS:
+        return path
+    group, _, own = path.partition(".")
+    return path if group in OPEN_GROUPS and _PLAIN.match(own) and not kinds_in(own) else "properties"
+
+
+@lru_cache(maxsize=1024)
+def _plain_event(name: str) -> str:
+    return name if _PLAIN.match(name) and not kinds_in(name) else OTHER_EVENT
+
+
+def _coarse(place: Place) -> Place:
+    """Codes only, as far as they are codes."""
+    country = place.country if place.country is not None and known_country(place.country) else None
+    region = place.region if country is not None and place.region is not None and _PLAIN.match(place.region) else None
+    return Place(country, region)
+
+
+def situations(rows: Iterable[tuple[str, str, str, Mapping[str, str], Sequence[str], int]]) -> Iterator[Situation]:
+    """Recorded rows (event, country, region, states, paths, count) as `diff.effect` takes them. A state that is none is unknown."""
+    for event, country, region, states, paths, count in rows:
+        known = tuple((name, ConsentState(s) if s in list(ConsentState) else ConsentState.UNKNOWN) for name, s in states.items())
+        own = tuple(OTHER_PROPERTY if path == "properties" else path for path in paths)
+        yield Situation(Place(country or None, region or None, "recorded"), event, known, own, count)
+
+
+def ruled(policies: Iterable[PolicyWords]) -> Selection:
+    """Every path that some policy names, to send it or to keep it: what is not covered, nobody has ruled on."""
+    words: list[str] = [*ALWAYS_SENT]
+    for policy in policies:
+        everywhere = policy.before_anything_leaves
+        words += [*everywhere.remove, *everywhere.pseudonymise]
+        for one in policy.destinations.values():
+            words += [*(one.send or ()), *one.remove, *one.hash, *one.pseudonymise]
+            if one.if_refused is not None:
+                words += one.if_refused.send_limited.send
+    return expand(words)

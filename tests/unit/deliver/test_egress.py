@@ -1,0 +1,47 @@
+"""The egress check in a worker on a real store and real sockets: what leaks ends alone, with its own reason, and no byte of it leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from ebbgate.demo.sink import RecordingSink
+from ebbgate.destinations.kit import Row
+from ebbgate.model import CleanEvent, Outcome
+from tests.unit.deliver.fakes import destination
+from tests.unit.deliver.rig import events_of, key_of, lane_to, open_house
+
+MAIL = "petra.kaiser@mailbox.example"
+
+
+def leaking(clean: CleanEvent, settings: Any) -> Row:
+    """A faulty mapping: event 3 takes along an e-mail address from elsewhere."""
+    row = {"id": clean.id, "name": clean.name, "value": clean.get("order.value")}
+    return {**row, "note": MAIL} if clean.id == "e-3" else row
+
+
+@pytest.mark.parametrize("events", [1, 4, 20])
+async def test_a_leaking_row_is_kept_back_alone(tmp_path: Path, events: int) -> None:
+    """Alone, among few and among many: the others arrive, the leaking one is withheld for `egress_blocked`, counted and told."""
+    faulty = destination(events=events, render=leaking)
+    with structlog.testing.capture_logs() as told:
+        async with RecordingSink().serve() as sink, open_house(tmp_path, [lane_to(faulty, sink.url)]) as house:
+            await house.post(range(20))
+            await house.until_ended("sink", 20)
+            counts = await house.check({"sink": sink})
+            trace = await house.store.trace(key_of(3))
+            blocked = house.runner.states()["sink"].figures.blocked
+            dead = await house.store.dead_letters()
+    assert counts["sink"] == {Outcome.DELIVERED: 19, Outcome.WITHHELD: 1}
+    assert trace is not None
+    assert trace.outcomes["sink"][:2] == (Outcome.WITHHELD, "egress_blocked")
+    assert "e-3" not in events_of(sink.requests)
+    assert all(MAIL.encode() not in received.body for received in sink.requests)
+    assert blocked == 1
+    assert dead == []
+    alarms = [line for line in told if line["event"] == "delivery.egress_blocked"]
+    assert [(line["destination"], line["kind"], line["log_level"]) for line in alarms] == [("sink", "email", "error")]
+    assert MAIL not in repr(told)

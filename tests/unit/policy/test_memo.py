@@ -1,0 +1,95 @@
+"""What is remembered on the hot path never changes an answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from ebbgate.model import Consent, KnownItems, Model, PurposeConsent
+from ebbgate.policy import prepare as preparing
+from ebbgate.policy.decide import decide
+from ebbgate.policy.plan import MAX_KEPT
+from ebbgate.policy.prepare import prepare_fields
+from ebbgate.policy.treat import hashed, known_items, rebuild_url
+from tests.unit.policy.making import DENIED, GRANTED, consent, event, lower, policy
+
+SENDS = "  ga4:\n    needs: [analytics]\n    send: [event, page, order.items, properties]\n"
+
+
+def test_equal_decisions_are_one_object() -> None:
+    """The same kind of event under the same consent gets the same tuple, so that later stages can remember by it."""
+    under, allowed = policy(SENDS), consent(analytics=GRANTED)
+    first = decide(event({"page.title": "a"}, id_="1"), allowed, under, ("ga4", "meta"))
+    assert decide(event({"page.title": "b"}, id_="2"), allowed, under, ("ga4", "meta")) is first
+    assert decide(event({"page.title": "c"}, id_="3"), consent(analytics=GRANTED), under, ("ga4", "meta")) is first
+
+
+def test_another_consent_is_another_decision() -> None:
+    """A consent that was made after another had gone never gets the other's decisions, even where it has its address."""
+    under = policy(SENDS)
+    for number in range(200):
+        state = GRANTED if number % 2 else DENIED
+        allowed = Consent(Model.OPT_IN, {"analytics": PurposeConsent(state, "event", str(number))})
+        (one,) = decide(event({"page.title": "a"}), allowed, under, ("ga4",))
+        assert one.sends is (state is GRANTED)
+
+
+def test_other_destinations_are_other_decisions() -> None:
+    """The answer for some destinations is not taken for others."""
+    under, allowed, happened = policy(SENDS), consent(analytics=GRANTED), event({"page.title": "a"})
+    for names in (("ga4",), ("meta", "ga4"), ("webhook",), ()):
+        assert tuple(d.destination for d in decide(happened, allowed, under, names)) == names
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """A stranger who invents event names fills no memory."""
+    under, allowed = policy(SENDS), consent(analytics=GRANTED)
+    for number in range(MAX_KEPT * 3):
+        decide(event({"page.title": "a"}, name=f"n{number}"), allowed, under, ("ga4",))
+    assert all(len(s.answers) <= MAX_KEPT and len(s.tuples) <= MAX_KEPT + 1 for s in under.everywhere.shapes.values())
+
+
+@pytest.mark.parametrize("words", ["mail a@b.example", "call +49 30 901820", "4111 1111 1111 1111"])
+def test_texts_found_harmless_hide_no_others(words: str) -> None:
+    """A text with personal data is found however many harmless ones were seen before, beside it, and again after it."""
+    everywhere = policy(SENDS, common="  if_free_text_contains: {email: remove, phone: remove, card_number: remove}").everywhere
+    clean = {"page.title": "Shoes", "properties.note": "gift"}
+    for _ in range(3):
+        assert prepare_fields(clean, everywhere).fields == clean
+        assert "properties.note" not in prepare_fields({**clean, "properties.note": words}, everywhere).fields
+    assert words not in preparing._harmless
+
+
+def test_the_harmless_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many texts there are, only so many short ones are kept."""
+    monkeypatch.setattr(preparing, "_MAX_HARMLESS", 50)
+    everywhere = policy(SENDS).everywhere
+    for number in range(500):
+        prepare_fields({"page.title": f"Shoe {number}", "properties.note": "x " * 200}, everywhere)
+    assert len(preparing._harmless) <= 52
+    assert max(map(len, preparing._harmless)) <= 256
+
+
+def test_checked_products_keep_addresses_checked() -> None:
+    """Products of a parser are taken as they are, but their addresses lose their parameters all the same."""
+    plain = KnownItems(({"id": "a", "price": 1},))
+    assert known_items(plain) is plain
+    found = known_items(KnownItems(({"id": "a"}, {"id": "b", "url": "https://shop.example/a?mail=x"})))
+    assert found == ({"id": "a"}, {"id": "b", "url": "https://shop.example/a"})
+
+
+def test_addresses_are_remembered_with_what_is_allowed() -> None:
+    """The same address under another list of parameters is another address."""
+    url = "https://shop.example/?a=1&b=2"
+    for _ in range(2):
+        assert rebuild_url(url, frozenset({"a"})) == "https://shop.example/?a=1"
+        assert rebuild_url(url, frozenset()) == "https://shop.example/"
+
+
+def test_hashes_are_remembered_with_country_and_normalisation() -> None:
+    """The same text hashed another way is another hash."""
+
+    def with_country(text: str, country: str | None) -> str | None:
+        return f"{country}{text}"
+
+    assert hashed("A", "DE", lower) == hashed("A", None, lower) != hashed("A", "DE", with_country)
+    assert hashed("A", "DE", with_country) != hashed("A", "US", with_country)
