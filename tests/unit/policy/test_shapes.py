@@ -14,7 +14,10 @@ from ebbgate.policy.shapes import Observations, ruled, situations, summed, tella
 from tests.unit.policy.making import CONSENT, DENIED, FACTS, GRANTED, HEAD, NOW_MS, consent, event, policies
 
 DE = Place("DE", "DE-BE", "header")
-TEXT = f"{HEAD}{CONSENT}destinations:\n  ga4: {{needs: [analytics], send: [event, order]}}\n  meta: {{needs: [advertising], send: [event]}}\n"
+TEXT = f"""{HEAD}{CONSENT}destinations:
+  ga4: {{needs: [analytics], send: [event, order]}}
+  meta: {{needs: [advertising], send: [event]}}
+"""
 RULES = policies(TEXT).policies[0]
 
 
