@@ -123,3 +123,13 @@ def test_a_field_is_ruled_on_when_any_policy_names_it() -> None:
         assert named.covers(path)
     for path in ("page.url", "user.phone", "properties.color", "event.source"):
         assert not named.covers(path)
+
+
+def test_what_is_held_has_not_left() -> None:
+    """A field of a parked event is told as seen, and nobody has got it."""
+    rules = policies(TEXT.replace("if_missing: refused", "if_missing: hold")).policies[0]
+    happened, nothing_said = event({"order.value": 1}), consent()
+    seen = Observations()
+    seen.see(happened, DE, nothing_said, decide(happened, nothing_said, rules, ("ga4", "meta")))
+    fields, _ = summed(seen.take(), NOW_MS)
+    assert {f.path: dict(f.destinations) for f in fields}["order.value"] == {}
