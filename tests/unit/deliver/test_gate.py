@@ -172,3 +172,9 @@ def test_a_tighter_policy_takes_fields_away() -> None:
     assert isinstance(passed, CleanEvent)
     assert "order.value" not in passed.fields
     assert "event.id" in passed.fields
+
+
+def test_a_choice_does_not_bring_back_what_lost_its_policy() -> None:
+    """An event whose policy file is gone stays here, whatever its visitor has allowed since."""
+    waiting = clean_event(consent={"analytics": "unknown"}, policy_file="gone.yaml")
+    assert isinstance(ask(waiting, choices={"analytics": ("granted", NOW_MS)}), Stop)
