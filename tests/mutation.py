@@ -23,9 +23,13 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parents[1]
 #: What is changed, and the tests that must notice, the quickest first.
 TARGETS: Final = {
-    "src/ebbgate/policy/decide.py": ("tests/unit/policy/test_decide.py", "tests/property/test_policy_decide.py"),
+    "src/ebbgate/policy/decide.py": (
+        "tests/unit/policy/test_decide.py", "tests/unit/policy/test_memo.py", "tests/unit/policy/test_recheck.py",
+        "tests/property/test_policy_decide.py",
+    ),
     "src/ebbgate/policy/clean.py": (
-        "tests/unit/policy/test_clean.py", "tests/property/test_policy_decide.py", "tests/unit/destinations/test_cli.py",
+        "tests/unit/policy/test_clean.py", "tests/unit/policy/test_recheck.py", "tests/property/test_policy_together.py",
+        "tests/property/test_policy_decide.py", "tests/unit/destinations/test_cli.py",
     ),
     "src/ebbgate/consent/resolve.py": (
         "tests/unit/consent/test_resolve.py", "tests/unit/consent/test_resolve_one_signal.py",
