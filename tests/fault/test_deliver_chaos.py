@@ -38,6 +38,7 @@ class Sick:
     ends: frozenset[Outcome | None]
     window_s: int | None = 48 * 3600
     heals: bool = True  #: all its events end within the test
+    deadline_s: float = 0.4  #: short, except where a late answer of a slow machine would count as one more request
     seen: list[int] = field(default_factory=list)
 
 
@@ -65,9 +66,20 @@ SICK = [
     Sick("partial", always(Reply.of(200, {"bad": [0]})), frozenset({D, R})),
     Sick("moved", always(Reply(301, b"", (("location", "http://127.0.0.1:9/x"),))), frozenset({None}), heals=False),
     Sick("too_big", _too_many, frozenset({D})),
-    Sick("poison", poison(_poisoned, Reply.of(400)), frozenset({D, R})),
+    Sick("poison", poison(_poisoned, Reply.of(400)), frozenset({D, R}), deadline_s=30),
     Sick("flapping", _flapping(), frozenset({D})),
 ]
+
+
+def searched(requests: list[Received]) -> int:
+    """How many requests came after the first with the same events: those that the search for a bad event added."""
+    known: set[str] = set()
+    repeated = 0
+    for received in requests:
+        ids = events_of([received])
+        repeated += bool(known.intersection(ids))
+        known.update(ids)
+    return repeated
 
 
 @asynccontextmanager
@@ -78,7 +90,9 @@ async def ward(folder: Path, sick: list[Sick], *, unreachable: bool) -> AsyncIte
         sinks["healthy"] = await stack.enter_async_context(RecordingSink().serve())
         size = {"poison": 60}
         lanes = [
-            lane_to(destination(s.name, events=size.get(s.name, 10), window_s=s.window_s), sinks[s.name].url, deadline_s=0.4)
+            lane_to(
+                destination(s.name, events=size.get(s.name, 10), window_s=s.window_s), sinks[s.name].url, deadline_s=s.deadline_s
+            )
             for s in sick
         ]
         lanes.append(lane_to(destination("healthy"), sinks["healthy"].url, deadline_s=30))  # a slow machine is no illness
@@ -111,7 +125,7 @@ async def test_twelve_sick_destinations_and_a_healthy_one(tmp_path: Path) -> Non
         assert not (sick.heals and counts[sick.name][None]), sick.name
     assert counts["refused"] == {None: EVENTS}
     assert counts["poison"] == {D: EVENTS - 1, R: 1}
-    assert sinks["poison"].count - 1 <= 12
+    assert searched(sinks["poison"].requests) <= 12
     assert counts["error_no_key"][U] > 0
     repeated = [n for n in Counter(events_of(sinks["error_no_key"].requests)).values() if n > 1]
     assert repeated == [], "without a dedupe key nothing is sent twice"
