@@ -1,21 +1,23 @@
 """The decision entry: for one event, what every destination gets and why. The one entry on the hot path.
 
-Its `dests` and `purposes` repeat from event to event, so their canonical text is kept (bounded) and only the commitments,
-place, time and site are new: about 5 µs an event.
+All of it but number, time and commitments repeats from event to event, so that part is kept as a form (bounded): what is made
+for each event are three digests.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from ebbgate.audit import words
 from ebbgate.audit.canonical import EntryError, Json, encode, quoted
-from ebbgate.audit.entry import Entry, build, named, shortened
+from ebbgate.audit.entry import Entry, Form, build, named, shortened
 from ebbgate.model import Consent, Decision, Event, Place
 
-_KEPT: Final = 4096  #: texts kept for each of the two repeating parts
+_KEPT: Final = 4096  #: forms kept, and texts for each of their two larger parts
+_FILLED: Final = 3 * 64 + 2 * 16  #: the most that is filled into a form: digests in hex and numbers
 _sha256 = hashlib.sha256
 _CONSENT, _EVENT, _SUBJECT = (f"ebbgate/audit/v1/{n}".encode() + b"\0" for n in ("consent", "event", "subject"))
 _T = TypeVar("_T")
@@ -62,32 +64,62 @@ def decision(
     """
     if len(entropy) != 96:
         raise EntryError("96 bytes of entropy are needed")
-    dests, policy = _tuples.get(decisions) or _destinations(decisions)
-    purposes, regime, evidence = _consents.get(consent) or _evidence(consent)
-    name = event.name
+    form, evidence = _form(event, decisions, consent, place, node, bool(subject))
     nonce_c, nonce_e, nonce_s = entropy[:32], entropy[32:64], entropy[64:]
     about = (
-        f'{{"dialect":{quoted(event.dialect)},"id":{quoted(event.id)},"name":{quoted(name)},"time_ms":{quoted(str(event.time_ms))}}}'
+        f'{{"dialect":{quoted(event.dialect)},"id":{quoted(event.id)},"name":{quoted(event.name)},'
+        f'"time_ms":{quoted(str(event.time_ms))}}}'
     ).encode()
     opening = {"consent": (nonce_c, evidence), "event": (nonce_e, about)}
-    head = (
-        f'{{"consent_c":"{_sha256(_CONSENT + nonce_c + evidence).hexdigest()}","dests":{dests},'
-        f'"event":"{name if name in words.EVENT_NAMES else words.CUSTOM}",'
-        f'"evt_c":"{_sha256(_EVENT + nonce_e + about).hexdigest()}","node":{_label(node)},"nseq":'
-    )
-    linked = ""
+    own = _sha256(_CONSENT + nonce_c + evidence).digest() + _sha256(_EVENT + nonce_e + about).digest()
     if subject:
         opening["subject"] = (nonce_s, subject)
-        linked = f'"subj_c":"{_sha256(_SUBJECT + nonce_s + subject).hexdigest()}",'
-    tail = (
+        own += _sha256(_SUBJECT + nonce_s + subject).digest()
+    return Entry("decision", key, b"", own, opening, form, event.received_ms // 1000)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    """A form and what it was made for, whose identity is part of its key."""
+
+    decisions: Sequence[Decision]
+    consent: Consent
+    form: Form
+    evidence: bytes  #: what `consent_c` commits to
+
+
+_forms: dict[tuple[object, ...], _Known] = {}
+
+
+def _form(
+    event: Event, decisions: Sequence[Decision], consent: Consent, place: Place, node: str, linked: bool
+) -> tuple[Form, bytes]:
+    """Events of one kind, place, consent and decisions have one form. The oldest is forgotten first."""
+    key = (id(decisions), id(consent), event.name, place.country, place.region, event.site, event.trust, node, linked)
+    known = _forms.get(key)
+    if known is None or known.decisions is not decisions or known.consent is not consent:
+        while len(_forms) >= _KEPT:
+            _forms.pop(next(iter(_forms)), None)
+        known = _forms[key] = _new_form(event, decisions, consent, place, node, linked)
+    return known.form, known.evidence
+
+
+def _new_form(event: Event, decisions: Sequence[Decision], consent: Consent, place: Place, node: str, linked: bool) -> _Known:
+    dests, policy = _tuples.get(decisions) or _destinations(decisions)
+    purposes, regime, evidence = _consents.get(consent) or _evidence(consent)
+    name = event.name if event.name in words.EVENT_NAMES else words.CUSTOM
+    pieces = (
+        '{"consent_c":"',
+        f'","dests":{dests},"event":"{name}","evt_c":"',
+        f'","node":{_label(node)},"nseq":',
         f',"place":"{words.place_word(place.country, place.region)}","policy":"{policy}","purposes":{purposes},'
-        f'"regime":"{regime}","site":{_label(event.site)},{linked}"t":{event.received_ms // 1000},'
-        f'"trust":"{event.trust.value}","type":"decision","v":{words.VERSION}}}'
+        f'"regime":"{regime}","site":{_label(event.site)},' + ('"subj_c":"' if linked else ""),
+        ('",' if linked else "") + '"t":',
+        f',"trust":"{event.trust.value}","type":"decision","v":{words.VERSION}}}',
     )
-    entry = Entry("decision", key, head.encode(), tail.encode(), opening)
-    if len(entry.head) + len(entry.tail) > words.MAX_ENTRY - 16:
+    if sum(len(piece.encode()) for piece in pieces) + _FILLED > words.MAX_ENTRY:
         raise EntryError(f"decision: longer than {words.MAX_ENTRY} bytes")
-    return entry
+    return _Known(decisions, consent, Form(pieces), evidence)
 
 
 _labels: dict[str, str] = {}

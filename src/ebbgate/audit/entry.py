@@ -25,18 +25,38 @@ COMMITMENTS: Final = {"consent_c": "consent", "evt_c": "event", "subj_c": "subje
 _DIGITS: Final = 16  #: the longest `nseq`
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """Canonical bytes that many decision entries share, in six pieces.
+
+    Between them stand, in this order, what differs: `consent_c`, `evt_c`, `nseq`, `subj_c` (nothing where there is no subject)
+    and `t`. A store may keep a form once and of each entry the rest: `fill` makes the same bytes again.
+    """
+
+    pieces: tuple[str, str, str, str, str, str]
+
+    def fill(self, nseq: int, t: int, own: bytes) -> bytes:
+        """The entry's canonical bytes. `own`: the commitments' digests, 32 bytes each: consent, event, subject if any."""
+        a, b, c, d, e, f = self.pieces
+        return f"{a}{own[:32].hex()}{b}{own[32:64].hex()}{c}{nseq}{d}{own[64:].hex()}{e}{t}{f}".encode()
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Entry:
     """One entry, complete but for its number, which only the store's writer knows."""
 
     type: str
     key: bytes  #: HMAC of the event it is about, b"" for others; stored beside the entry, never in it
-    head: bytes  #: canonical bytes up to the number
-    tail: bytes  #: canonical bytes after it
+    head: bytes  #: canonical bytes up to the number; b"" with a form
+    tail: bytes  #: canonical bytes after it; with a form, what fills it: `own`
     opening: Mapping[str, tuple[bytes, bytes]] = field(default_factory=lambda: EMPTY)  #: commitment → (nonce, value)
+    form: Form | None = None
+    t: int = 0  #: with a form: seconds since 1970
 
     def encode(self, nseq: int) -> bytes:
         """The exact bytes that are stored and hashed; `nseq` counts this node's entries from 1 without gaps."""
+        if self.form is not None:
+            return self.form.fill(nseq, self.t, self.tail)
         return b"%b%d%b" % (self.head, nseq, self.tail)
 
     def __repr__(self) -> str:

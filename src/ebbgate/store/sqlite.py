@@ -45,6 +45,7 @@ from ebbgate.store.protocol import (
 )
 from ebbgate.store.sqlite_connect import translate
 from ebbgate.store.sqlite_delivery import Delivery, Done, Parked
+from ebbgate.store.sqlite_gather import Gather
 from ebbgate.store.sqlite_open import open_state
 from ebbgate.store.sqlite_reads import Reader
 from ebbgate.store.sqlite_upkeep import SqliteUpkeep
@@ -95,6 +96,7 @@ class SqliteStore:
         self._upkeep = SqliteUpkeep(state)
         self._writer = Writer(state, self._complete, self._upkeep)
         self._reader = Reader(self._path, self._keys, connection=self._borrowed)
+        self._gather = Gather(self._loop, self._writer.submit)
         self._upkeep.start(self._writer)
         self._writer.start()
         for number in unfinished:
@@ -104,6 +106,7 @@ class SqliteStore:
         """Finish what is queued and close."""
         if self._state is None:
             return
+        self._gather.hand_over()
         await self._loop.run_in_executor(self._reads, self._close)
         self._reads.shutdown()
         self._state = None
@@ -131,7 +134,7 @@ class SqliteStore:
 
     async def append(self, events: Sequence[NewEvent]) -> Sequence[Appended]:
         """Make events durable, all in one transaction. Raises `StoreFull` when nothing was taken."""
-        writer = self._ready()
+        self._ready()
         if not events:
             return []
         size = _OVERHEAD * len(events)
@@ -151,7 +154,7 @@ class SqliteStore:
             self._pending_bytes -= size
             _settle(future, value, error)
 
-        writer.submit(Job(resolve, events=events))
+        self._gather.add(Job(resolve, events=events))
         return await future
 
     async def record(self, entries: Sequence[Entry]) -> None:
@@ -316,9 +319,9 @@ class SqliteStore:
             return self._reader.held_payload(one, delivery.names[one.bit], db)
 
     async def _change(self, change: Callable[[Delivery], Done]) -> Any:
-        writer = self._ready()
+        self._ready()
         future: asyncio.Future[Any] = self._loop.create_future()
-        writer.submit(Job(partial(_settle, future), change=change))
+        self._gather.add(Job(partial(_settle, future), change=change))
         return await future
 
     async def _read(self, read: Callable[[], _T]) -> _T:
@@ -341,11 +344,10 @@ class SqliteStore:
             raise StoreError("the store is not open", code="store_closed")
         return self._state
 
-    def _ready(self) -> Writer:
+    def _ready(self) -> None:
         self._opened()
         if self._writer.broken is not None:
             raise self._writer.broken
-        return self._writer
 
     def _borrowed(self, path: Path) -> apsw.Connection | None:
         if not self._options.vfs:

@@ -13,14 +13,16 @@ from typing import Any, Final
 
 import apsw
 
+from ebbgate.audit.entry import Form
 from ebbgate.errors import StoreBroken
 from ebbgate.store.duplicates import KeyIndex
 from ebbgate.store.sqlite_connect import Synchronous, fetch, first, immediate, stream, sync_directory, writer
 from ebbgate.store.statements import statements
 
 SHIFT: Final = 32  #: position = segment << SHIFT | id
-VERSION: Final = 1
+VERSION: Final = 2
 _ROW: Final = 160  #: bytes of an event beside its body, entry and opening, about
+_FORMS: Final = 8192  #: forms remembered; one that comes again later is written again
 _NAME: Final = re.compile(r"seg-(\d{6,})\.db")
 _ARCHIVE: Final = re.compile(r"log-(\d{6,})\.db")
 SQL: Final = statements("segment")
@@ -58,7 +60,8 @@ class Rows:
     events: list[tuple[int, int, int, int, bytes, bytes]] = field(default_factory=list)
     bodies: list[tuple[int, bytes]] = field(default_factory=list)
     claims: list[tuple[int, int, bytes]] = field(default_factory=list)
-    log: list[tuple[int, bytes, bytes, bytes]] = field(default_factory=list)
+    log: list[tuple[int, bytes, int | None, int, bytes, bytes]] = field(default_factory=list)
+    forms: dict[Form, int] = field(default_factory=dict)  #: new ones and their numbers
     held: list[tuple[int, int, int, int, int, bytes, bytes, bytes]] = field(default_factory=list)
     size: int = 0
 
@@ -71,7 +74,8 @@ class Segment:
         self.db = db
         self.path = path
         self._cursor = db.cursor()
-        self.last_id, self.last_nseq, last_at = first(db, SQL["last"])
+        self.last_id, self.last_nseq, last_at, self._last_form = first(db, SQL["last"])
+        self._forms: dict[Form, int] = {}  # those in the file that came in last, by identity
         self.last_at: int = last_at or 0
         self.created_ms: int = self.meta("created") or 0
         self.size = path.stat().st_size
@@ -104,6 +108,8 @@ class Segment:
         """Append rows inside the open transaction."""
         run = self._cursor.executemany
         run(SQL["insert_event"], rows.events)
+        if rows.forms:
+            run(SQL["insert_form"], [(number, *form.pieces) for form, number in rows.forms.items()])
         if rows.bodies:
             run(SQL["insert_body"], rows.bodies)
         if rows.claims:
@@ -112,8 +118,21 @@ class Segment:
         if rows.held:
             run(SQL["insert_held"], rows.held)
 
+    def form(self, form: Form, rows: Rows) -> int:
+        """Number of a form in this file; one that is not in it yet is added to the rows."""
+        number = self._forms.get(form) or rows.forms.get(form)
+        if number is None:
+            number = rows.forms[form] = self._last_form + len(rows.forms) + 1
+            rows.size += sum(map(len, form.pieces))
+        return number
+
     def committed(self, rows: Rows) -> None:
         """Count what is now durable."""
+        if rows.forms:
+            if len(self._forms) > _FORMS:
+                self._forms.clear()
+            self._forms.update(rows.forms)
+            self._last_form += len(rows.forms)
         if rows.events:
             self.last_id, self.last_at = rows.events[-1][0], max(self.last_at, rows.events[-1][2])
             self.size += rows.size + _ROW * len(rows.events)

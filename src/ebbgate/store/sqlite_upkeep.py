@@ -126,7 +126,7 @@ class SqliteUpkeep(Upkeep):
         try:
             keys, conversions = build_index(db)
             self._failpoint("seal.indexed")
-            last_id, last_nseq, last_at = first(db, SEGMENT["last"])
+            last_id, last_nseq, last_at, _ = first(db, SEGMENT["last"])
             state.window.prepare(keys, conversions, last_at or 0)
             first_nseq = int(first(db, SEGMENT["first_nseq"])[0])
             counts: dict[int, int] = defaultdict(int)
@@ -270,7 +270,7 @@ class SqliteUpkeep(Upkeep):
 
     def _submit(self, change: Callable[[Delivery], Done]) -> None:
         assert self._writer is not None
-        self._writer.submit(Job(lambda value, error: None, change=change))
+        self._writer.submit([Job(lambda value, error: None, change=change)])
 
     def _do(self, work: Callable[[], None]) -> None:
         if self._inline:
@@ -322,7 +322,7 @@ def archive(directory: Path, number: int, failpoint: Callable[[str], None] = lam
         fetch(db, ARCHIVE["schema"])
         fetch(db, ARCHIVE["attach"], (str(segment_path(directory, number)),))
         with db:
-            for step in ("copy_log", "copy_events", "copy_meta", "index_events"):
+            for step in ("copy_log", "copy_forms", "copy_events", "copy_meta", "index_events"):
                 fetch(db, ARCHIVE[step])
         fetch(db, ARCHIVE["detach"])
     finally:

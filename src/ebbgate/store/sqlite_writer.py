@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import apsw
 
+from ebbgate.audit.entry import Entry
 from ebbgate.errors import StoreBroken, StoreError, StoreFull
 from ebbgate.store.duplicates import DuplicateWindow
 from ebbgate.store.keys import KeyRing
@@ -72,7 +73,7 @@ class Writer:
         self._state = state
         self._complete = complete
         self._upkeep = upkeep
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Sequence[Job] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ebbgate-store", daemon=True)
         self._failpoint = state.options.failpoint
         self._room_until = 0.0
@@ -85,9 +86,9 @@ class Writer:
         self._version = self._state.delivery.db.pragma("data_version")
         self._thread.start()
 
-    def submit(self, job: Job) -> None:
-        """Hand over a job; its `resolve` is called from the completion."""
-        self._queue.put(job)
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Hand over jobs in order; the `resolve` of each is called from the completion."""
+        self._queue.put(jobs)
 
     def stop(self) -> None:
         """Finish what is queued and end the thread."""
@@ -112,18 +113,18 @@ class Writer:
             changes: list[Job] = []
             events = 0
             try:
-                job = self._queue.get(timeout=idle)
-                while True:
-                    if job is None:
-                        stopping = True
-                    elif job.change is None:
-                        appends.append(job)
-                        events += len(job.events)
-                    else:
-                        changes.append(job)
-                    if stopping or events >= most:
+                jobs = self._queue.get(timeout=idle)
+                while jobs is not None:
+                    for job in jobs:
+                        if job.change is None:
+                            appends.append(job)
+                            events += len(job.events)
+                        else:
+                            changes.append(job)
+                    if events >= most:
                         break
-                    job = self._queue.get_nowait()
+                    jobs = self._queue.get_nowait()
+                stopping = jobs is None
             except Empty:
                 pass
             self._work(appends, changes)
@@ -142,7 +143,8 @@ class Writer:
         try:
             self._guarded(jobs, commit)
         except Exception as error:
-            _fail(jobs, as_broken(error))
+            self.fail(as_broken(error))  # before anyone is answered: who hears of it finds the store unhealthy
+            _fail(jobs, self.broken or as_broken(error))
             raise
         finally:
             self._complete(jobs)
@@ -265,12 +267,15 @@ class Writer:
             conversions.update(event.claims)
         return Appended.ACCEPTED
 
-    def _log(self, entry: Any, key: bytes, rows: Rows) -> None:
+    def _log(self, entry: Entry, key: bytes, rows: Rows) -> None:
         nseq = self._state.numbers.next()
-        body = entry.encode(nseq)
         opening = seal_opening(self._state.keys, nseq, entry.opening)
-        rows.log.append((nseq, key, body, opening))
-        rows.size += len(body) + len(opening)
+        if entry.form is None:
+            number, own = None, entry.encode(nseq)
+        else:
+            number, own = self._state.active.form(entry.form, rows), entry.tail
+        rows.log.append((nseq, key, number, entry.t, own, opening))
+        rows.size += len(own) + len(opening)
 
     def _register(self, events: Iterable[NewEvent]) -> None:
         """Give new destinations their bit, durably and before any event that uses it."""

@@ -21,12 +21,22 @@ CREATE TABLE claims(
   conversion INTEGER NOT NULL,       -- 1: kept for the whole duplicate window
   key        BLOB NOT NULL
 ) STRICT;
-CREATE TABLE log(
+CREATE TABLE entries(
   nseq    INTEGER PRIMARY KEY,       -- one counter over all files of the store, no gaps
   key     BLOB NOT NULL,             -- of the event it is about, x'' none
-  body    BLOB NOT NULL,             -- canonical bytes: what the tree hashes
+  form    INTEGER,                   -- in `forms`; NULL: `own` is the whole entry
+  t       INTEGER NOT NULL,          -- seconds since 1970, 0 without a form
+  own     BLOB NOT NULL,             -- digests of its commitments, 32 bytes each
   opening BLOB                       -- sealed; x'' has none, NULL deleted
 ) STRICT;
+CREATE TABLE forms(                  -- what many entries have in common: audit/entry.py, Form
+  id INTEGER PRIMARY KEY, a TEXT NOT NULL, b TEXT NOT NULL, c TEXT NOT NULL, d TEXT NOT NULL, e TEXT NOT NULL, f TEXT NOT NULL
+) STRICT;
+CREATE VIEW log AS                   -- `body`: the canonical bytes, which the tree hashes
+SELECT n.nseq, n.key, CASE WHEN n.form IS NULL THEN n.own ELSE CAST(
+  f.a || lower(hex(substr(n.own, 1, 32))) || f.b || lower(hex(substr(n.own, 33, 32))) || f.c || n.nseq || f.d
+  || lower(hex(substr(n.own, 65, 32))) || f.e || n.t || f.f AS BLOB) END AS body, n.opening
+FROM entries n LEFT JOIN forms f ON f.id = n.form;
 CREATE TABLE held(
   id      INTEGER PRIMARY KEY,       -- event << 6 | bit: never used again, also when the row is gone
   event   INTEGER NOT NULL,
@@ -49,7 +59,10 @@ INSERT INTO bodies VALUES (?, ?)
 INSERT INTO claims(event, conversion, key) VALUES (?, ?, ?)
 
 -- name: insert_log
-INSERT INTO log VALUES (?, ?, ?, ?)
+INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: insert_form
+INSERT INTO forms VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_held
 INSERT INTO held(id, event, until, at, bit, key, subject, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -70,11 +83,11 @@ SELECT value FROM meta WHERE name = ?
 INSERT INTO meta VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value
 
 -- name: last
-SELECT (SELECT coalesce(max(id), 0) FROM events), (SELECT coalesce(max(nseq), 0) FROM log),
-       (SELECT at FROM events ORDER BY id DESC LIMIT 1)
+SELECT (SELECT coalesce(max(id), 0) FROM events), (SELECT coalesce(max(nseq), 0) FROM entries),
+       (SELECT at FROM events ORDER BY id DESC LIMIT 1), (SELECT coalesce(max(id), 0) FROM forms)
 
 -- name: first_nseq
-SELECT coalesce(min(nseq), 0) FROM log
+SELECT coalesce(min(nseq), 0) FROM entries
 
 -- name: claims
 SELECT conversion, key FROM claims
@@ -116,4 +129,4 @@ SELECT nseq, key, body, opening FROM log WHERE nseq > ? ORDER BY nseq LIMIT ?
 SELECT nseq, key, body, opening FROM log WHERE nseq < ? ORDER BY nseq DESC LIMIT ?
 
 -- name: span
-SELECT coalesce((SELECT min(nseq) FROM log), 0), coalesce((SELECT max(nseq) FROM log), 0)
+SELECT coalesce((SELECT min(nseq) FROM entries), 0), coalesce((SELECT max(nseq) FROM entries), 0)

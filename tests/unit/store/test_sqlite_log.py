@@ -1,0 +1,140 @@
+"""The ingest log on disk: what entries have in common is kept once, and what is read is what was encoded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import pytest
+
+from ebbgate.audit.decision import decision
+from ebbgate.errors import StoreFull
+from ebbgate.model import Event, Place, Trust
+from ebbgate.store import sqlite_segments
+from ebbgate.store.protocol import NewEvent, Store
+from tests.unit.store.kit import CONSENT, DECISIONS, NODE, NOW, deliver, event
+from tests.unit.store.test_sqlite import opened, segments, until
+
+
+def told(number: int, *, name: str = "purchase", country: str | None = "DE", subject: bytes = b"") -> NewEvent:
+    """An event whose entry has the form of its name, place and subject."""
+    one = event(number, subject=subject)
+    about = Event(f"E-{number}", name, NOW + number * 1000, NOW + number * 1000, "shop", "native", Trust.SERVER, {})
+    entropy = bytes([number % 256]) * 96
+    entry = decision(about, DECISIONS, CONSENT, Place(country), node=NODE, key=one.key, subject=subject, entropy=entropy)
+    return replace(one, entry=entry)
+
+
+def kinds(n: int) -> list[NewEvent]:
+    """Events of six forms in turn."""
+    return [told(i, country=("DE", "FR", None)[i % 3], subject=b"s" * 16 if i % 2 else b"") for i in range(n)]
+
+
+async def bodies(store: Store) -> list[bytes]:
+    return [entry.body for entry in await store.log(limit=10_000)]
+
+
+def encoded(events: Sequence[NewEvent]) -> list[bytes]:
+    return [one.entry.encode(number) for number, one in enumerate(events, 1)]
+
+
+def forms(directory: Path) -> int:
+    """Rows of `forms` in the one segment file."""
+    db = apsw.Connection(str(directory / "segments" / segments(directory)[-1]), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return int(next(db.execute("SELECT count(*) FROM forms"))[0])
+    finally:
+        db.close()
+
+
+async def test_what_is_read_is_what_was_encoded(tmp_path: Path) -> None:
+    """Every entry comes back as its exact canonical bytes: from a live file, a sealed one, an archive, and after a restart."""
+    events = kinds(24)
+    async with opened(tmp_path, segment_events=5) as store:
+        for one in events[:12]:
+            await store.append([one])
+        assert await bodies(store) == encoded(events[:12])
+    async with opened(tmp_path, segment_events=5) as store:
+        for one in events[12:]:
+            await store.append([one])
+        assert await bodies(store) == encoded(events)
+        await deliver(store, "ga4")
+        await deliver(store, "meta")
+        await until(lambda: "log-000001.db" in segments(tmp_path) and "seg-000001.db" not in segments(tmp_path))
+        assert (await bodies(store))[:24] == encoded(events)
+
+
+async def test_a_form_is_written_once(tmp_path: Path) -> None:
+    """A thousand entries of six forms are six forms and a thousand short rows."""
+    async with opened(tmp_path) as store:
+        events = kinds(1000)
+        for start in range(0, 1000, 100):
+            await store.append(events[start : start + 100])
+        assert forms(tmp_path) == 6
+        assert await bodies(store) == encoded(events)
+
+
+async def test_forms_over_the_bound_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory for forms is bounded; one that was forgotten gets another number and the entries stay right."""
+    monkeypatch.setattr(sqlite_segments, "_FORMS", 3)
+    async with opened(tmp_path) as store:
+        events = kinds(60)
+        for one in events:
+            await store.append([one])
+        assert forms(tmp_path) > 6
+        assert await bodies(store) == encoded(events)
+
+
+async def test_a_form_of_a_refused_group_is_not_taken_as_written(tmp_path: Path) -> None:
+    """When the transaction that brought a form is rolled back, the next entry of that form brings it again."""
+    failing = [True]
+
+    def failpoint(name: str) -> None:
+        if name == "ingest.inserted" and failing.pop() if failing else False:
+            raise apsw.FullError("no room")
+
+    async with opened(tmp_path, failpoint=failpoint) as store:
+        with pytest.raises(StoreFull):
+            await store.append([told(1)])
+        await store.append([told(2, country="FR")])
+        await store.append([told(3)])
+        assert await bodies(store) == encoded([told(2, country="FR"), told(3)])
+
+
+async def test_what_comes_together_is_committed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Appends of successive busy rounds of the event loop share one transaction, and each gets its own answer."""
+    monkeypatch.setattr("ebbgate.store.sqlite_gather.GATHER_S", 60.0)
+    commits: list[str] = []
+    async with opened(tmp_path, failpoint=lambda name: commits.append(name) if name == "ingest.committed" else None) as store:
+
+        async def one(number: int) -> list[str]:
+            for _ in range(number):
+                await asyncio.sleep(0)
+            return [str(answer) for answer in await store.append([event(number), event(number // 2)])]
+
+        assert await asyncio.gather(*map(one, range(40))) == [["accepted", "duplicate"]] * 40
+        assert commits == ["ingest.committed"]
+
+
+async def test_a_stream_without_end_does_not_hold_the_first_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job waits for others for a bounded time only, however many keep coming."""
+    monkeypatch.setattr("ebbgate.store.sqlite_gather.GATHER_S", 0.0)
+    commits: list[str] = []
+    async with opened(tmp_path, failpoint=lambda name: commits.append(name) if name == "ingest.committed" else None) as store:
+        number = 0
+
+        async def stream() -> None:
+            nonlocal number
+            while len(commits) < 3:
+                number += 1
+                waiting.append(asyncio.ensure_future(store.append([event(number)])))
+                await asyncio.sleep(0)
+
+        waiting: list[asyncio.Future[object]] = []
+        async with asyncio.timeout(30):
+            await stream()
+            await asyncio.gather(*waiting)
+    assert len(commits) >= 3
