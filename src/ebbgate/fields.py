@@ -105,6 +105,8 @@ def _table() -> tuple[Field, ...]:
         ("visitor.session_id", t, I, True, "id of the visit"),
         ("visitor.session_number", n, B, False, "how many visits so far"),
         ("visitor.anonymous_id", t, I, True, "id of a visitor who is not signed in"),
+        ("visitor.device_id", t, I, True, "id of an app's installation or device, as its SDK gives it"),
+        ("visitor.advertising_id", t, I, True, "advertising id of a phone (IDFA, GAID)"),
         ("visitor.engagement_ms", n, B, False, "time the page was in view, milliseconds"),
         ("device.user_agent", t, D, True, "browser's User-Agent header"),
         ("device.language", t, D, False, "preferred language, BCP 47"),

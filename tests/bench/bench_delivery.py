@@ -5,7 +5,8 @@
 A real store and the real delivery stage in this process, the platforms in another one. Events come in groups of ten every ten
 milliseconds, as the intake commits them. The goal of issue 5: under 10 % of the CPU for the client, where the platform takes
 batches. GA4 takes one visitor and a webhook one event a request: they are measured beside it, and no goal is set for them;
-`least/s` is how many events a second the slowest destination of a mix took (what waits, waits in the queue).
+`least/s` is how many events a second the slowest destination of a mix took (what waits, waits in the queue). The three of the goal are
+meta, tiktok and posthog, which take batches; workers gather for a tenth of a second between requests (`Limits.linger_s`).
 """
 
 from __future__ import annotations

@@ -63,6 +63,14 @@ CASES: Final = (
     Case("google_data_manager", 429, _google("RESOURCE_EXHAUSTED", quota_limit="RequestsPerDay"), Act.RETRY),
     Case("google_data_manager", 401, _google("UNAUTHENTICATED"), Act.PARK, refresh=True),
     Case("google_data_manager", 403, _google("PERMISSION_DENIED"), Act.PARK),
+    Case("ecapi", 200, None, Act.DONE, DELIVERED),
+    Case("ecapi", 400, {"message": "custom_event"}, Act.BISECT),
+    Case("ecapi", 400, None, Act.DONE, REJECTED, n=1),
+    Case("ecapi", 401, None, Act.PARK, refresh=True),
+    Case("ecapi", 429, None, Act.RETRY),
+    Case("kafka", 200, {"failed": {}}, Act.DONE, DELIVERED),
+    Case("kafka", 200, {"failed": {"2": "INVALID_RECORD"}}, Act.DONE, DELIVERED, {2: REJECTED}),
+    Case("kafka", 200, {"failed": {"0": "CLUSTER_AUTHORIZATION_FAILED"}}, Act.PARK),
     Case("tiktok", 200, {"code": 0, "message": "OK"}, Act.DONE, DELIVERED),
     Case("tiktok", 200, {"code": 40002, "message": "Batch.0.event"}, Act.BISECT),
     Case("tiktok", 200, {"code": 40002}, Act.DONE, REJECTED, n=1),
@@ -192,6 +200,15 @@ def test_a_recorded_answer_leads_to_the_documented_action(case: Case) -> None:
     assert (answer.act, dict(answer.rows), answer.refresh) == (case.act, dict(case.rows), case.refresh)
     if case.outcome is not None:
         assert answer.outcome is case.outcome
+
+
+def test_meta_says_itself_when_there_is_budget_again() -> None:
+    """The longest estimate of the usage header, in minutes, is waited for; a header that is none changes nothing."""
+    usage = {"77": [{"type": "ads", "estimated_time_to_regain_access": 3}, {"estimated_time_to_regain_access": 9}], "78": 1}
+    for header, waited in ((msgspec.json.encode(usage).decode(), 540.0), ("{", None), ('{"77": [{}]}', None)):
+        response = HttpResponse(400, {"x-business-use-case-usage": header}, msgspec.json.encode(_meta(80004)))
+        answer = load("meta").classify(response, 3)
+        assert (answer.act, answer.retry_after_s) == (Act.RETRY, waited)
 
 
 #: status → actions that are right whatever the platform: never delivered, and a redirect or refused credentials stop.

@@ -30,6 +30,7 @@ from ebbgate.model import CleanEvent, Outcome
 from tests.contract import platforms
 from tests.contract.platforms import Platform, exception
 from tests.contract.test_destination_rules import event, settings_of
+from tests.optional import extra
 from tests.unit.deliver.fakes import DIGEST
 from tests.unit.deliver.rig import House, key_of, new_event, open_house
 from tests.unit.destinations.samples import cleaned
@@ -257,7 +258,7 @@ async def test_ga4_gets_requests_of_one_client_and_25_events(tmp_path: Path) -> 
 async def test_files_stand_whole_where_they_belong(tmp_path: Path, compression: str) -> None:
     """The directory holds complete files under the hour of their events, with every event once, and no draft."""
     if compression == "zstd":
-        pytest.importorskip("zstandard", reason="the extra `zstd` is not installed")
+        extra("zstandard", "zstd")
     destination = load("file")
     settings = destination.settings.model_validate({"path": str(tmp_path / "out"), "compression": compression})
     async with open_house(tmp_path, [open_lane(destination, settings)]) as house:

@@ -182,7 +182,7 @@ def test_declarations_are_complete(name: str) -> None:
     """Each destination says who receives, under which spec, how much fits, and demands only fields it can normalise."""
     destination = load(name)
     assert destination.recipient
-    assert destination.docs.startswith("specs/destinations.md §")
+    assert destination.docs.startswith(("specs/destinations.md §", "specs/wire-formats.md §"))
     assert destination.batch.events >= 1
     assert destination.demands_hash <= destination.hashes.keys()
     assert all(re.fullmatch(r"[a-z0-9.-]+", host) for host in destination.hosts)

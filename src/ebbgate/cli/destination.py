@@ -109,7 +109,7 @@ def render_line(destination: Destination, line: Mapping[str, Any], *, show_secre
         raise _Refused(f"settings of {destination.name}: {wrong}") from None
     rows: list[Row] = []
     skipped: list[str] = []
-    for clean in _clean_events(destination, line.get("event")):
+    for clean in _clean_events(destination, _with_cookies(line)):
         row = destination.render(clean, settings)
         if isinstance(row, Skip):
             skipped.append(row.reason)
@@ -122,7 +122,17 @@ def render_line(destination: Destination, line: Mapping[str, Any], *, show_secre
     return {"requests": requests, **({"skipped_events": skipped} if skipped else {})}
 
 
+def _with_cookies(line: Mapping[str, Any]) -> object:
+    """The event of a line; cookies beside it are taken as if they stood under `context.cookies`, where the event has none."""
+    event, cookies = line.get("event"), line.get("cookies")
+    if not isinstance(event, Mapping) or not isinstance(cookies, Mapping):
+        return event
+    context = event.get("context")
+    return {**event, "context": {"cookies": cookies, **(context if isinstance(context, Mapping) else {})}}
+
+
 def _clean_events(destination: Destination, given: object) -> Iterator[CleanEvent]:
+    from ebbgate.cli.destination_walkeros import as_native, is_walkeros
     from ebbgate.collect import native, segment
     from ebbgate.collect.times import parse_time
     from ebbgate.errors import EventError
@@ -135,6 +145,8 @@ def _clean_events(destination: Destination, given: object) -> Iterator[CleanEven
     for one in listed if isinstance(listed, list) else [given]:
         if not isinstance(one, Mapping):
             raise _Refused("`events` holds something that is not an object")
+        if is_walkeros(one):
+            one = as_native(one)
         when = next((t for key in ("time", "timestamp", "originalTimestamp", "receivedAt") if (t := parse_time(one.get(key)))), 0)
         parse = segment.parse_event if _is_segment(one) else native.parse_event
         try:

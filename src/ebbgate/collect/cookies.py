@@ -58,6 +58,12 @@ def wanted(name: str) -> bool:
     return name in _SINGLE or name.startswith("_ga_")
 
 
+def printable(raw: str) -> str | None:
+    """An identifier without blanks around it: printable ASCII of at most `MAX_VALUE` characters, None for anything else."""
+    value = raw.strip()
+    return value if value and len(value) <= MAX_VALUE and _PRINTABLE.match(value) else None
+
+
 def cookie_fields(cookies: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Fields of the identifier cookies among (name, value) pairs, in header order.
 
@@ -66,8 +72,8 @@ def cookie_fields(cookies: Iterable[tuple[str, str]]) -> dict[str, str]:
     fields: dict[str, str] = {}
     oldest_reddit: int | None = None
     for name, raw in cookies:
-        value = raw.strip()
-        if not value or len(value) > MAX_VALUE or not _PRINTABLE.match(value):
+        value = printable(raw)
+        if value is None:
             continue
         if name in _OPAQUE:
             fields.setdefault(_OPAQUE[name], value)

@@ -8,7 +8,7 @@ specs/destinations.md §1.1.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,10 +16,10 @@ import msgspec
 from ebbgate.collect import categories
 from ebbgate.collect import segment_words as words
 from ebbgate.collect.address import address_fields
-from ebbgate.collect.cookies import cookie_fields
+from ebbgate.collect.cookies import cookie_fields, printable
 from ebbgate.collect.native import subjects_of
 from ebbgate.collect.times import parse_time
-from ebbgate.collect.values import MAX_ID, MAX_ITEMS, NUMBER, copy, item, mapping, own
+from ebbgate.collect.values import MAX_ID, MAX_ITEMS, NUMBER, copy, item, mapping, own, put
 from ebbgate.errors import EventError, SignalError
 from ebbgate.model import Event, Signals, Trust, Value
 
@@ -33,7 +33,7 @@ def parse_event(obj: Mapping[str, Any], *, site: str, trust: Trust, received_ms:
     edge knows how old an event of its caller may be.
     """
     if not isinstance(obj, Mapping):
-        raise EventError("an event is not a JSON object", code="not_an_event")
+        raise EventError("an event is not a JSON object", code="not_an_event", hint='send {"type": "track", "event": …}')
     context, properties = mapping(obj, "context"), mapping(obj, "properties")
     traits = {**mapping(properties, "traits"), **mapping(context, "traits"), **mapping(obj, "traits")}
     name, original = _name(obj)
@@ -58,7 +58,9 @@ def parse_event(obj: Mapping[str, Any], *, site: str, trust: Trust, received_ms:
     own(properties, fields, placed=placed)
     url = fields.get("page.url")
     # A click id of the address is newer than the one that a cookie keeps; what the event states itself stays.
-    found = cookie_fields(_cookies(context)) | (dict(address_fields(url)) if isinstance(url, str) else {})
+    found = (
+        dict(_integrations(obj)) | cookie_fields(_cookies(context)) | (dict(address_fields(url)) if isinstance(url, str) else {})
+    )
     fields = {**found, **fields}
     return Event(event_id, name, time_ms, received_ms, site, "segment", trust, fields, subjects_of(fields)), signals_of(context)
 
@@ -107,7 +109,7 @@ def _context(context: Mapping[str, Any], fields: dict[str, Value]) -> None:
     if isinstance(screen.get("width"), int) and isinstance(screen.get("height"), int):
         fields["device.screen"] = f"{screen['width']}x{screen['height']}"
     copy(mapping(context, "os"), {"name": "device.os", "version": "device.os_version"}, fields)
-    copy(mapping(context, "device"), {"model": "device.model", "manufacturer": "device.brand"}, fields)
+    copy(mapping(context, "device"), words.DEVICE, fields)
 
 
 def _identity(
@@ -119,18 +121,19 @@ def _identity(
 ) -> None:
     copy(obj, words.IDS, fields)
     copy(context, {"groupId": "group.id", "sessionId": "visitor.session_id"}, fields)
-    copy(properties, words.PERSON, fields)
+    copy({k: _first(properties[k]) for k in words.PERSON if k in properties}, words.PERSON, fields)
+    put(fields, "user.birthday", properties.get("birthday"))
     if obj.get("type") == "group":
         copy(traits, {"name": "group.name", "email": "user.email", "phone": "user.phone"}, fields)
     else:
         copy(traits, words.TRAITS, fields)
         company = traits.get("company")
         copy(company if isinstance(company, Mapping) else {"name": company}, {"name": "user.company"}, fields)
-    address = traits.get("address")
     copy(traits, words.ADDRESS, fields)
-    if isinstance(address, Mapping):
-        copy(address, words.ADDRESS, fields)
-    gender = fields.get("user.gender")
+    for address in (properties.get("address"), traits.get("address")):
+        if isinstance(address, Mapping):
+            copy(address, words.ADDRESS, fields)
+    gender = fields.get("user.gender", properties.get("gender"))  # of a product it is "women", which is no word of a person's
     if isinstance(gender, str) and gender.strip().lower() in words.GENDERS:
         fields["user.gender"] = words.GENDERS[gender.strip().lower()]
 
@@ -149,11 +152,17 @@ def _commerce(properties: Mapping[str, Any], fields: dict[str, Value]) -> None:
     if not isinstance(products, (list, tuple)):
         products = [products]
     if len(products) > MAX_ITEMS:
-        raise EventError(f"`properties.products` has more than {MAX_ITEMS} products", code="too_many_items")
+        raise EventError(
+            f"`properties.products` has more than {MAX_ITEMS} products", code="too_many_items", hint="platforms take at most 200"
+        )
     found = []
     for product in products:
         if not isinstance(product, Mapping):
-            raise EventError("`properties.products` holds something that is not an object", code="field_type")
+            raise EventError(
+                "`properties.products` holds something that is not an object",
+                code="field_type",
+                hint='send [{"product_id": "sku", "price": 6}]',
+            )
         if product := item(product, words.ITEM_KINDS):
             found.append(product)
     if found:
@@ -166,6 +175,23 @@ def _source(obj: Mapping[str, Any], context: Mapping[str, Any], fields: Mapping[
     if mobile or obj.get("type") == "screen":
         return "app"
     return "web" if trust is Trust.BROWSER or "page.url" in fields else "server"
+
+
+def _integrations(obj: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What Segment's own plug-ins add for one destination each, as `{"integrations": {"Snap Conversions Api": {"click_id": …}}}`."""
+    members = obj.get("integrations")
+    for name, found in members.items() if isinstance(members, Mapping) else ():
+        if not isinstance(name, str) or not isinstance(found, Mapping):
+            continue
+        lowered = name.lower()
+        for (word, member), path in words.INTEGRATIONS.items():
+            value = found.get(member)
+            if word in lowered and isinstance(value, (str, int)) and (text := printable(str(value))):
+                yield path, text
+
+
+def _first(found: object) -> object:
+    return (found[0] if found else None) if isinstance(found, (list, tuple)) else found
 
 
 def _cookies(context: Mapping[str, Any]) -> list[tuple[str, str]]:

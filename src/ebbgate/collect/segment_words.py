@@ -110,7 +110,7 @@ PERSON: Final = {
     "last_name": "user.last_name",
 }
 #: Property names that `_commerce` and `_identity` have put into their places.
-ELSEWHERE: Final = frozenset({"products", "items", "contents", "traits", *PERSON})
+ELSEWHERE: Final = frozenset({"products", "items", "contents", "traits", "address", "birthday", *PERSON})
 PLACED: Final = ELSEWHERE | PROPERTIES.keys()
 #: Property names that make an event without `products` an event about one product.
 ONE_PRODUCT: Final = frozenset({"product_id", "sku"})
@@ -145,8 +145,26 @@ IDS: Final = {
     "previousId": "user.previous_id",
     "groupId": "group.id",
 }
+#: (word in the name of an integration, its member) → field: what Segment's own browser plug-ins read from cookies and addresses.
+INTEGRATIONS: Final = {
+    ("snap", "click_id"): "click.sccid",
+    ("snap", "uuid_c1"): "cookie.scid",
+    ("facebook", "fbp"): "cookie.fbp",
+    ("facebook", "fbc"): "cookie.fbc",
+    ("tiktok", "ttclid"): "click.ttclid",
+    ("tiktok", "ttp"): "cookie.ttp",
+    ("bing", "msclkid"): "click.msclkid",
+    ("google analytic", "session_id"): "visitor.session_id",
+    ("amplitude", "session_id"): "visitor.session_id",
+}
+DEVICE: Final = {
+    "model": "device.model",
+    "manufacturer": "device.brand",
+    "id": "visitor.device_id",
+    "advertisingId": "visitor.advertising_id",
+}
 APP_LIBRARIES: Final = ("ios", "android", "react-native", "kotlin", "swift", "flutter")
-GENDERS: Final = {"male": "m", "female": "f"}
+GENDERS: Final = {"male": "m", "female": "f", "m": "m", "f": "f"}
 
 
 #: Names that mean something else on some events only.

@@ -14,7 +14,6 @@ import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, Protocol, TypeAlias
 
 import httpx  # noqa: TID251  this is the one file
@@ -31,6 +30,8 @@ CONNECT_S: Final = 5.0
 #: Shorter than the idle time after which common servers close, so that a request rarely meets a closing connection.
 KEEPALIVE_S: Final = 4.0
 RESOLVED_FOR_S: Final = 30.0
+_TARGETS: Final = 256  #: addresses remembered in parsed form; a platform has a handful
+_OURS: Final = frozenset({"host", "accept-encoding", "connection"})
 
 if importlib.util.find_spec("sniffio") is None:
     # httpcore tries to import it several times a request; remembering that it is absent saves a third of a request's CPU time.
@@ -80,7 +81,8 @@ class Client:
         self._tls = tls
         self._resolve: Resolve = resolve or _system_resolve
         self._addresses: dict[tuple[str, int], tuple[float, list[str]]] = {}
-        self._clients: dict[str, httpx.AsyncClient] = {}
+        self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._targets: dict[str, tuple[Origin, httpx.URL]] = {}
 
     async def send(self, request: HttpRequest, fresh: Fresh) -> HttpResponse | Failed:
         """Send once, without retrying.
@@ -109,25 +111,28 @@ class Client:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            await client.aclose()
+        transports, self._transports = list(self._transports.values()), {}
+        for transport in transports:
+            await transport.aclose()
 
     async def _attempt(self, request: HttpRequest, progress: _Progress) -> HttpResponse:
-        origin = origin_of(request.url)
+        known = self._targets.get(request.url)
+        origin = origin_of(request.url) if known is None else known[0]
         addresses = await self._vetted(origin, progress)
-        headers = [(k, v) for k, v in request.headers if k.lower() not in ("host", "accept-encoding", "connection")]
+        url = self._parsed(request.url, origin) if known is None else known[1]
+        headers = [(k, v) for k, v in request.headers if k.lower() not in _OURS]
         # Answers stay uncompressed: a small answer must not become a large one (specs/reliability.md §4 row 19).
         headers += [("host", origin.authority), ("accept-encoding", "identity")]
         message = httpx.Request(
             request.method,
-            httpx.URL(request.url).copy_with(host=addresses[0]),
+            url if url.host == addresses[0] else url.copy_with(host=addresses[0]),
             headers=headers,
             content=request.body,
             extensions={"timeout": self._timeouts, "sni_hostname": origin.host, "trace": progress.trace},
         )
         try:
-            response = await self._client(origin.host).send(message, stream=True)
+            # The transport itself: what a whole client adds (redirects, cookies, hooks, authorisation) is not wanted here.
+            response = await self._transport(origin.host).handle_async_request(message)
         except httpx.ConnectError:
             # The next attempt tries another address of the name.
             addresses.append(addresses.pop(0))
@@ -152,24 +157,27 @@ class Client:
         progress.step = "connect"
         return addresses
 
-    def _client(self, host: str) -> httpx.AsyncClient:
+    def _parsed(self, url: str, origin: Origin) -> httpx.URL:
+        """An address that was vetted, in the form that httpx takes, kept for the next request. Raises httpx.InvalidURL."""
+        found = httpx.URL(url)
+        if len(self._targets) >= _TARGETS:
+            self._targets.clear()
+        self._targets[url] = (origin, found)
+        return found
+
+    def _transport(self, host: str) -> httpx.AsyncHTTPTransport:
         # One a host name: connections are pooled by address, and two names at one address must not share a TLS session.
-        client = self._clients.get(host)
-        if client is None:
-            client = self._clients[host] = httpx.AsyncClient(
-                transport=httpx.AsyncHTTPTransport(
-                    verify=self._tls if self._tls is not None else True,
-                    trust_env=False,
-                    http2=False,
-                    limits=httpx.Limits(
-                        max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE_S
-                    ),
-                ),
+        transport = self._transports.get(host)
+        if transport is None:
+            transport = self._transports[host] = httpx.AsyncHTTPTransport(
+                verify=self._tls if self._tls is not None else True,
                 trust_env=False,
-                follow_redirects=False,
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                http2=False,
+                limits=httpx.Limits(
+                    max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE_S
+                ),
             )
-        return client
+        return transport
 
 
 class _Progress:

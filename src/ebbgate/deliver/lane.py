@@ -35,6 +35,7 @@ class Limits:
     cursor_s: float = 10.0  #: how often the cursor follows events that are not for this destination
     queue_ttl_ms: int = 7 * DAY_MS  #: nothing waits longer
     chunk: int = 2_000  #: most rows of a destination in memory
+    linger_s: float = 0.1  #: least time from one look at the queue to the next, unless a look found more than it could take
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +84,4 @@ class Figures:
     blocked: int = 0  #: deliveries that the egress check kept back: a fault of ours, to be looked at
     last_reason: str = ""  #: of the last request that failed; "" after one that did not
     last_status: int = 0
-    state: str = "idle"  #: idle | sending | waiting | no_lease | stopped
+    state: str = "idle"  #: idle | sending | gathering | waiting | no_lease | stopped

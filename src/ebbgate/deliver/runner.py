@@ -16,9 +16,11 @@ from ebbgate.deliver.breaker import State
 from ebbgate.deliver.client import DEADLINE_S, Client
 from ebbgate.deliver.clock import Clock, SystemClock, Watch
 from ebbgate.deliver.files import FileSender
+from ebbgate.deliver.kafka import KafkaSender
 from ebbgate.deliver.lane import Figures, Lane, Limits, Surroundings
 from ebbgate.deliver.retry import Draw
 from ebbgate.deliver.worker import Worker
+from ebbgate.destinations.kafka import Settings as KafkaSettings
 from ebbgate.destinations.kit import Destination, DestinationSettings
 from ebbgate.errors import StoreError
 from ebbgate.policy.plan import PolicySet
@@ -34,11 +36,14 @@ ADDRESS_KEYS: Final = ("endpoint", "url", "host", "data_plane_url", "collector_u
 def open_lane(destination: Destination, settings: DestinationSettings, *, deadline_s: float = DEADLINE_S) -> Lane:
     """A lane with a client that may reach the platform's own hosts and the address in its settings, and nothing else.
 
-    A stand-in (`endpoint`) is the only address of a destination that has one. A `path` is written to instead of a network.
+    A stand-in (`endpoint`) is the only address of a destination that has one. A `path` is written to instead of a network,
+    and Kafka has a client of its own.
     """
     path = getattr(settings, "path", None)
     if path is not None and settings.endpoint is None:
         return Lane(destination, settings, FileSender(Path(path)), deadline_s)
+    if isinstance(settings, KafkaSettings):
+        return Lane(destination, settings, KafkaSender(settings), deadline_s)
     own = next((found for key in ADDRESS_KEYS if (found := getattr(settings, key, None))), None)
     hosts = destination.hosts if settings.endpoint is None else ()
     return Lane(destination, settings, Client(hosts=hosts, endpoint=own, deadline_s=deadline_s), deadline_s)

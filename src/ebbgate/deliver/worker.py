@@ -41,6 +41,7 @@ class Worker:
         self._recovered = _NO_TOKEN  #: the lease token under which open attempts were closed
         self._cursor = 0  #: how far it is known to be
         self._followed_s = 0.0
+        self._gather_until_s = 0.0  #: what comes before is looked at together: a request of many costs little more than of one
 
     def wake(self) -> None:
         """There is something to deliver."""
@@ -101,18 +102,25 @@ class Worker:
             self.figures.state = "waiting"
             await self._idle(wait_s, wakeable=False)
             return True
+        began_s = self._around.watch.mono_s()
+        if (linger_s := self._gather_until_s - began_s) > 0:
+            self._gather_until_s = 0.0
+            self.figures.state = "gathering"
+            await self._idle(linger_s, wakeable=False)
+            return True
         self._wake.clear()
         lease = await self._hold()
         if lease is None:
             self.figures.state = "no_lease"
             return False
-        chunk = await self._around.store.due(
-            lease, limit=self._lane.chunk(self._around.limits.chunk), now_ms=self._around.watch.steady_ms()
-        )
+        most = self._lane.chunk(self._around.limits.chunk)
+        chunk = await self._around.store.due(lease, limit=most, now_ms=self._around.watch.steady_ms())
         if not chunk.queued:
             self.figures.state = "idle"
             return await self._follow(chunk.scanned_to, lease)
         self.figures.state = "sending"
+        if len(chunk.queued) < most:
+            self._gather_until_s = began_s + self._around.limits.linger_s
         return await self._work(chunk, lease)
 
     async def _hold(self) -> Lease | None:

@@ -60,7 +60,7 @@ def _cut(found: object) -> object:
 def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
     """One event; ids shorter than five characters are refused by the platform and left out."""
     user = reading.text(clean, "user.id")
-    device = reading.first(reading.text(clean, "visitor.anonymous_id"), reading.text(clean, "visitor.client_id"))
+    device = reading.first(*(reading.text(clean, f"visitor.{kind}") for kind in ("device_id", "anonymous_id", "client_id")))
     ids = {name: found for name, found in (("user_id", user), ("device_id", device)) if found and len(found) >= _MIN_ID}
     if not ids:
         return Skip(Outcome.INVALID, "user_id_and_device_id_missing")

@@ -45,7 +45,9 @@ class Settings(DestinationSettings):
     ga4_measurement_id: str | None = Field(
         default=None, pattern=r"^G-[A-Za-z0-9]+$", description="GA4 web stream for other events."
     )
-    ga4_property_id: str | None = Field(default=None, pattern=r"^[0-9]+$", description="GA4 property of that stream.")
+    ga4_property_id: str | None = Field(
+        default=None, pattern=r"^[0-9]+$", description="GA4 property of that stream; without it no event goes to GA4 here."
+    )
     credentials: SecretStr | None = Field(default=None, description="Service-account key, JSON.")
     access_token: SecretStr | None = Field(default=None, description="Ready OAuth token, instead of credentials.")
     validate_only: bool = Field(default=False, description="Google checks the events and records nothing.")
@@ -62,8 +64,6 @@ class Settings(DestinationSettings):
     def _complete(self) -> Self:
         if (self.credentials is None) == (self.access_token is None):
             raise ValueError("give credentials or access_token, one of them")
-        if self.ga4_measurement_id is not None and self.ga4_property_id is None:
-            raise ValueError("ga4_measurement_id needs ga4_property_id")
         if not self.conversion_actions and self.ga4_measurement_id is None:
             raise ValueError("give conversion_actions, ga4_measurement_id or both")
         if self.credentials is not None:
@@ -135,6 +135,8 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
     action = reading.configured(clean, settings.conversion_actions)
     if action is None and settings.ga4_measurement_id is None:
         return Skip(Outcome.UNMAPPED, "no_conversion_action")
+    if action is None and settings.ga4_property_id is None:
+        return Skip(Outcome.UNMAPPED, "no_ga4_property")
     consent = {
         field: _CONSENT[found]
         for field, name in (("adUserData", "ad_user_data"), ("adPersonalization", "ad_personalization"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 from pydantic import Field, SecretStr
 
 from ebbgate.destinations import harmless, reading, wire
@@ -140,7 +141,7 @@ def _custom_data(clean: CleanEvent) -> dict[str, Any]:
         "content_type": "product" if contents else None,
         "content_name": only.get("name"),
         "content_category": only.get("category"),
-        "num_items": reading.quantity(products),
+        "num_items": reading.pieces(clean),
     }
     facts = {
         "value": reading.value(clean),
@@ -224,12 +225,27 @@ def classify(response: HttpResponse, n: int) -> Answer:
     return wire.by_status(response, n)
 
 
+def _regained_s(response: HttpResponse) -> float | None:
+    """When there is budget again, as `X-Business-Use-Case-Usage` estimates it in minutes; the longest of several."""
+    try:
+        found = msgspec.json.decode(response.headers.get("x-business-use-case-usage", ""))
+    except msgspec.DecodeError:
+        return None
+    minutes = [
+        minute
+        for uses in (found.values() if isinstance(found, dict) else ())
+        for use in (uses if isinstance(uses, list) else ())
+        if isinstance(minute := wire.member(use, "estimated_time_to_regain_access"), (int, float)) and 0 < minute < 1e6
+    ]
+    return max(minutes) * 60.0 if minutes else None
+
+
 def _by_code(code: int, answer: object, response: HttpResponse, n: int) -> Answer:
     reason = f"meta_{code}" if 0 <= code < 1_000_000 else "meta_error"
     if code in _TOKEN:
         return Answer(Act.PARK, reason=reason, refresh=True)
     if code in _THROTTLE:
-        return Answer(Act.RETRY, reason=reason)
+        return Answer(Act.RETRY, reason=reason, retry_after_s=_regained_s(response))
     if code in _TRANSIENT or wire.member(answer, "error", "is_transient") is True:
         return Answer(Act.UNKNOWN, reason=reason)
     if code in _PERMISSION or (code == 100 and wire.member(answer, "error", "error_subcode") in _NO_OBJECT):

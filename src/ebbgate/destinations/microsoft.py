@@ -33,6 +33,7 @@ _PAGE_TYPE: Final = {
     "purchase": "purchase",
     "search": "searchresults",
 }
+_PHONE: Final = {"ios": "idfa", "android": "gaid"}
 _PROVIDER: Final = "ebbgate"
 
 
@@ -52,7 +53,7 @@ def _user_data(clean: CleanEvent) -> dict[str, Any]:
         "msclkid": reading.text(clean, "click.msclkid"),
         "anonymousId": reading.first(reading.text(clean, "cookie.uetvid"), reading.text(clean, "visitor.anonymous_id")),
     }
-    return data | reading.without_empty(clear)
+    return data | reading.without_empty(clear) | reading.advertising_id(clean, _PHONE)
 
 
 def _custom_data(clean: CleanEvent) -> dict[str, Any]:

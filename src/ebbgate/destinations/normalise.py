@@ -355,6 +355,16 @@ RULES: Final[Mapping[str, Mapping[str, Rule]]] = {
     ),
     "x": _rules(("em", "user.email", email), ("ph", "user.phone", phone_e164)),
     "linkedin": _rules(("em", "user.email", email)),
+    "ecapi": _rules(
+        ("em", "user.email", email),
+        ("ph", "user.phone", phone_e164),
+        ("fn", "user.first_name", without_punctuation),
+        ("ln", "user.last_name", without_punctuation),
+        ("street", "user.street", without_punctuation),
+        ("zp", "user.postcode", postcode),
+        ("ge", "user.gender", lower),
+        ("external_id", "user.id", lower),
+    ),
     "microsoft": _rules(
         ("em", "user.email", email_bare),
         ("ph", "user.phone", phone_e164),

@@ -77,7 +77,7 @@ def _custom_data(clean: CleanEvent) -> dict[str, Any]:
         "value": None if amount is None else reading.number_text(amount),
         "content_ids": [c["id"] for c in contents],
         "contents": contents,
-        "num_items": reading.quantity(products),
+        "num_items": reading.pieces(clean),
         "order_id": reading.text(clean, "order.id"),
         "search_string": harmless.plain_text(clean, "search.term"),
         "content_name": only.get("name"),

@@ -111,6 +111,21 @@ def quantity(products: Iterable[Mapping[str, Scalar]]) -> int | float | None:
     return sum(counts) if counts else None
 
 
+def pieces(clean: CleanEvent) -> int | float | None:
+    """How many pieces the event is about: as the sender counts them, else what its products say."""
+    for path in ("properties.num_items", "properties.quantity"):
+        if (stated := number(clean, path)) is not None:
+            return stated
+    return quantity(items(clean))
+
+
+def advertising_id(clean: CleanEvent, names: Mapping[str, str]) -> dict[str, str]:
+    """A phone's advertising id under the platform's name for its system; `names`: "ios" and "android" → name."""
+    found = text(clean, "visitor.advertising_id")
+    name = names.get((text(clean, "device.os") or "").lower())
+    return {name: found} if found and name else {}
+
+
 def hashed(clean: CleanEvent, path: str) -> str | None:
     """A field only if it is a SHA-256 digest: what a policy left in clear by mistake does not pass here."""
     found = clean.fields.get(path)

@@ -39,6 +39,7 @@ _HASHED: Final = {"email": "user.email", "phone_number": "user.phone", "external
 _CLEAR: Final = {"uuid": "cookie.rdt_uuid", "ip_address": "network.ip", "user_agent": "device.user_agent"}
 _ITEM: Final = {"name": "name", "category": "category"}
 _SOURCE: Final = {"web": "WEBSITE", "app": "APP", "server": "OTHER"}
+_PHONE: Final = {"ios": "idfa", "android": "aaid"}
 _SCREEN: Final = re.compile(r"(\d{2,5})x(\d{2,5})\Z")
 
 
@@ -55,6 +56,7 @@ def _user(clean: CleanEvent) -> dict[str, Any]:
     for name, path in _CLEAR.items():
         if found := reading.text(clean, path):
             user[name] = found
+    user |= reading.advertising_id(clean, _PHONE)
     if screen := _SCREEN.match(reading.text(clean, "device.screen") or ""):
         user["screen_dimensions"] = {"width": int(screen[1]), "height": int(screen[2])}
     if clean.flags.get("limited_data_use") is True:
@@ -69,7 +71,7 @@ def _metadata(clean: CleanEvent) -> dict[str, Any]:
         "conversion_id": clean.id,
         "currency": reading.currency(clean),
         "value": reading.value(clean),
-        "item_count": reading.quantity(reading.items(clean)),
+        "item_count": reading.pieces(clean),
         "products": products,
     })  # fmt: skip
 

@@ -14,9 +14,11 @@ from ebbgate.destinations import (
     amplitude,
     bigquery,
     clickhouse,
+    ecapi,
     file,
     ga4,
     google_data_manager,
+    kafka,
     klaviyo,
     linkedin,
     matomo,
@@ -68,8 +70,10 @@ BUILT_IN: Final[tuple[Destination, ...]] = (
     segment.DESTINATION,
     rudderstack.DESTINATION,
     snowplow.DESTINATION,
+    ecapi.DESTINATION,
     bigquery.DESTINATION,
     s3.DESTINATION,
+    kafka.DESTINATION,
 )
 
 #: The names that the vector files and other projects use for the same platform.

@@ -21,7 +21,7 @@ from ebbgate.destinations.kit import (
     Row,
     Skip,
 )
-from ebbgate.destinations.normalise import RULES, hashes
+from ebbgate.destinations.normalise import RULES, country_lower, hashes
 from ebbgate.model import CleanEvent, Outcome
 
 EVENTS: Final = {
@@ -43,13 +43,18 @@ EVENTS: Final = {
 }
 #: `db` is not in the list of v3.
 USER: Final = {name: rule.path for name, rule in RULES["snapchat"].items() if name != "db"}
-_HASHED: Final = {path: rule for path, rule in hashes("snapchat").items() if path != "user.birthday"}
+#: In the flow a country is its ISO code, as documented; `destination hash` shows a name as Snapchat's integrations hash it.
+_HASHED: Final = {
+    **{path: rule for path, rule in hashes("snapchat").items() if path != "user.birthday"},
+    "user.country": country_lower,
+}
 _CLEAR: Final = {
     "client_ip_address": "network.ip",
     "client_user_agent": "device.user_agent",
     "sc_click_id": "click.sccid",
     "sc_cookie1": "cookie.scid",
     "lead_id": "lead.id",
+    "madid": "visitor.advertising_id",
 }
 _ITEM: Final = {"quantity": "quantity", "price": "item_price", "brand": "brand"}
 _SOURCE: Final = {"web": "WEB", "app": "MOBILE_APP", "server": "OFFLINE"}
@@ -86,7 +91,7 @@ def _custom_data(clean: CleanEvent) -> dict[str, Any]:
         "content_ids": [c["id"] for c in contents],
         "content_category": list(dict.fromkeys(c for p in products if (c := reading.item_category(p)))),
         "brands": list(dict.fromkeys(str(b) for p in products if (b := p.get("brand")))),
-        "num_items": reading.quantity(products),
+        "num_items": reading.pieces(clean),
         "order_id": reading.text(clean, "order.id"),
         "search_string": harmless.plain_text(clean, "search.term"),
         "sign_up_method": reading.text(clean, "properties.method") if clean.name == "sign_up" else None,
@@ -96,7 +101,7 @@ def _custom_data(clean: CleanEvent) -> dict[str, Any]:
 def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
     """One entry of `data`: time in whole seconds."""
     user = _user_data(clean)
-    if not ({"em", "ph"} & user.keys() or {"client_ip_address", "client_user_agent"} <= user.keys()):
+    if not ({"em", "ph", "madid"} & user.keys() or {"client_ip_address", "client_user_agent"} <= user.keys()):
         return Skip(Outcome.INVALID, "user_data_missing")
     if reading.text(clean, "order.currency") and reading.currency(clean) is None:
         return Skip(Outcome.INVALID, "currency")
@@ -163,5 +168,5 @@ DESTINATION: Final = Destination(
     restriction_flags=frozenset({"limited_data_use"}),
     secret_settings=("access_token",),
     hosts=("tr.snapchat.com",),
-    notes="Copies merge by event_id for 48 hours, purchases by order id too. A country name is hashed as it stands (hashing.json).",
+    notes="Copies merge by event_id for 48 hours, purchases by order id too.",
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from ebbgate.destinations import harmless, reading, wire
 from ebbgate.destinations.kit import (
@@ -58,16 +58,31 @@ _CLEAR: Final = {
 }
 _ITEM: Final = {"price": "price", "quantity": "quantity", "category": "content_category", "name": "content_name", "brand": "brand"}
 _SOURCE: Final = {"web": "web", "server": "web", "app": "app"}
+OFFLINE: Final = "offline"
+#: Values of `properties.event_channel` that are no shop floor: such events are the pixel's.
+_ONLINE: Final = frozenset({"website", "web", "app"})
 _AUTH: Final = frozenset({40001, 40101, 40102, 40103, 40104, 40105, 40106, 40107})
+_PHONE: Final = {"ios": "idfa", "android": "gaid"}
 _NOT_ALNUM: Final = re.compile(r"[^\w]|_")
 
 
 class Settings(DestinationSettings):
-    """A pixel and the access token of its Events API."""
+    """A pixel, an offline event set, or both, and the access token of the Events API."""
 
-    pixel_code: str = Field(min_length=1, description="Pixel code, the `event_source_id`.")
+    pixel_code: str | None = Field(
+        default=None, min_length=1, description="Pixel code, the `event_source_id` of web and app events."
+    )
+    offline_event_set_id: str | None = Field(
+        default=None, min_length=1, description="Offline event set: takes what happened in a shop, by phone or on a server."
+    )
     access_token: SecretStr = Field(description="Events API token; sent as a header.")
     test_event_code: str | None = Field(default=None, description="Shows events in the Test Events tab only.")
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.pixel_code is None and self.offline_event_set_id is None:
+            raise ValueError("give pixel_code, offline_event_set_id or both")
+        return self
 
 
 def _user(clean: CleanEvent) -> dict[str, Any]:
@@ -75,6 +90,7 @@ def _user(clean: CleanEvent) -> dict[str, Any]:
     for name, path in _CLEAR.items():
         if found := reading.text(clean, path):
             user[name] = found
+    user |= reading.advertising_id(clean, _PHONE)
     for name, path in (("city", "user.city"), ("state", "user.region")):
         if (found := reading.text(clean, path)) and (short := _NOT_ALNUM.sub("", found.lower())):
             user[name] = short
@@ -90,13 +106,23 @@ def _properties(clean: CleanEvent) -> dict[str, Any]:
         "contents": contents,
         "content_ids": [c["content_id"] for c in contents],
         "content_type": "product" if contents else None,
-        "num_items": reading.quantity(reading.items(clean)),
+        "num_items": reading.pieces(clean),
         "currency": reading.currency(clean),
         "value": reading.value(clean),
         "query": harmless.plain_text(clean, "search.term"),
         "order_id": reading.text(clean, "order.id"),
     }
     return own | reading.without_empty(facts)
+
+
+def _source(clean: CleanEvent, settings: Settings) -> str:
+    """`offline` for the event set: what has a channel of its own or no page behind it, and everything where there is no pixel."""
+    source = reading.text(clean, "event.source") or "web"
+    if settings.offline_event_set_id is None:
+        return _SOURCE.get(source, "web")
+    channel = (reading.text(clean, "properties.event_channel") or "").lower()
+    elsewhere = channel not in _ONLINE if channel else source == "server"
+    return OFFLINE if elsewhere or settings.pixel_code is None else _SOURCE.get(source, "web")
 
 
 def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
@@ -106,7 +132,7 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
         return Skip(Outcome.INVALID, "user_missing")
     if reading.text(clean, "order.currency") and reading.currency(clean) is None:
         return Skip(Outcome.INVALID, "currency")
-    source = _SOURCE.get(reading.text(clean, "event.source") or "web", "web")
+    source = _source(clean, settings)
     event: dict[str, Any] = {
         "event": (EVENTS.get(clean.name) or reading.own_name(clean))[:50],
         "event_time": reading.seconds(clean),
@@ -131,7 +157,9 @@ def batch_key(row: Row) -> str:
 
 def envelope(rows: Sequence[Row], settings: Settings) -> HttpRequest:
     """Up to 1000 events of one source; the token stands in the `Access-Token` header."""
-    body: dict[str, Any] = {"event_source": rows[0]["source"], "event_source_id": settings.pixel_code}
+    source = rows[0]["source"]
+    target = settings.offline_event_set_id if source == OFFLINE else settings.pixel_code
+    body: dict[str, Any] = {"event_source": source, "event_source_id": target}
     if settings.test_event_code:
         body["test_event_code"] = settings.test_event_code
     body["data"] = [row["event"] for row in rows]

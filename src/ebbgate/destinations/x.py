@@ -76,7 +76,7 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
         "conversion_id": reading.text(clean, "order.id") or clean.id,
         "value": None if amount is None else reading.number_text(amount),
         "price_currency": reading.currency(clean),
-        "number_items": reading.quantity(reading.items(clean)),
+        "number_items": reading.pieces(clean),
         "contents": reading.mapped_items(clean, _ITEM, id_name="content_id"),
     }
     return reading.without_empty(row)

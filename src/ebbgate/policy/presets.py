@@ -24,7 +24,7 @@ PRESETS: Final = {
             "identifier of the person, a coded visitor id, no referrer, no URL parameters, nothing that can be recombined."
         ),
         remove=("network", "user", "click", "cookie", "group", "page.referrer", "device.user_agent", "device.app_instance_id",
-                "visitor.anonymous_id"),
+                "visitor.anonymous_id", "visitor.device_id", "visitor.advertising_id"),
         pseudonymise=("visitor.client_id", "visitor.session_id"),
         no_url_parameters=True,
         only_country=True,

@@ -30,7 +30,15 @@ from tests.unit.deliver.fakes import clean_event, plan, policies
 SUBJECT = b"s" * 16
 #: Everything a hundred times faster than in a real house; the deadline of a request is the lane's.
 QUICK = Limits(
-    poll_s=0.02, base_s=0.0005, gap_s=0.01, frozen_retry_s=0.05, margin_s=0.1, cursor_s=0.05, full_s=0.02, observe_s=0.02
+    poll_s=0.02,
+    base_s=0.0005,
+    gap_s=0.01,
+    frozen_retry_s=0.05,
+    margin_s=0.1,
+    cursor_s=0.05,
+    full_s=0.02,
+    observe_s=0.02,
+    linger_s=0.002,
 )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from ebbgate.destinations import packed
 from ebbgate.destinations.packed import Compression
+from tests.optional import extra
 
 ROWS: Final = [{"event_id": f"e-{n}", "note": "größer"} for n in range(50)]
 
@@ -34,7 +35,7 @@ def test_zstd_without_its_package_is_refused_at_boot(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("chosen", ["auto", "zstd"])
 def test_zstd_is_used_where_its_package_is(chosen: Compression) -> None:
     """The name says so, and a frame that is cut, longer than allowed or no frame is never taken for lines."""
-    pytest.importorskip("zstandard", reason="the extra `zstd` is not installed")
+    extra("zstandard", "zstd")
     file = packed.packed(ROWS, chosen)
     assert file.name.endswith(".jsonl.zst")
     assert packed.is_zstd(file.body)
