@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from ebbgate.errors import PolicyError, StoreError
 from ebbgate.model import CleanEvent, Consent, Decision, Event, KnownItems, Model, PurposeConsent, Value
-from ebbgate.policy.clean import clean, load
+from ebbgate.policy.clean import clean, dump, load
 from ebbgate.policy.decide import decide
 from ebbgate.policy.plan import Policy
+from ebbgate.policy.stored import alone
 from ebbgate.policy.together import clean_all
 from tests.property.test_policy_decide import DESTINATIONS, EVENTS, compiled, files, made_consent
 from tests.scale import scaled
@@ -78,7 +79,9 @@ def same_as_clean(happened: Event, decisions: tuple[Decision, ...], under: Polic
     for decision in decisions:
         if decision.sends:
             expected = clean(happened, decision, under, allowed, pseudonym=pseudonym)
-            assert load(shared + records[decision.destination]) == as_stored(expected)
+            whole = shared + records[decision.destination]
+            assert load(whole) == as_stored(expected)
+            assert alone(whole) == alone(dump(as_stored(expected))), "what is kept for later holds this destination's part only"
 
 
 def as_stored(expected: Any) -> Any:

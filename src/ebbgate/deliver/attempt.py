@@ -18,7 +18,7 @@ from ebbgate.deliver.classify import Failed, Failure, by_failure, understand
 from ebbgate.deliver.lane import Figures, Lane, Surroundings
 from ebbgate.deliver.load import Load, Look, Progress
 from ebbgate.deliver.outgoing import BLOCKED, FEW, Outgoing
-from ebbgate.deliver.prepare import Item, Present, over, prepare_again, window_s
+from ebbgate.deliver.prepare import Item, Present, over, prepare_again, to_keep, window_s
 from ebbgate.deliver.retry import backoff_s, row_result
 from ebbgate.deliver.token import TokenRefused, Tokens
 from ebbgate.destinations.kit import Act, Answer, HttpRequest
@@ -325,7 +325,7 @@ class Attempts:
         cursor = progress.cursor_after(len(results))
         while True:
             try:
-                await around.store.settle(lease, results, entries, cursor=cursor, now_ms=around.watch.steady_ms())
+                await around.store.settle(lease, to_keep(results), entries, cursor=cursor, now_ms=around.watch.steady_ms())
                 break
             except StoreFull:
                 await asyncio.sleep(self._around.limits.full_s)
@@ -337,7 +337,7 @@ class Attempts:
         while True:
             try:
                 await self._around.store.finish(
-                    lease, attempt, results, closing, cursor=cursor, now_ms=self._around.watch.steady_ms()
+                    lease, attempt, to_keep(results), closing, cursor=cursor, now_ms=self._around.watch.steady_ms()
                 )
                 break
             except StoreFull:

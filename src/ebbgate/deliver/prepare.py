@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ebbgate.deliver.classify import word
 from ebbgate.deliver.gate import Stop, gate
+from ebbgate.deliver.outgoing import BLOCKED
 from ebbgate.deliver.retry import too_late_to_repeat
 from ebbgate.destinations.kit import Destination, Row, Skip
+from ebbgate.errors import StoreError
 from ebbgate.model import EMPTY, CleanEvent, Outcome
 from ebbgate.policy.clean import load
 from ebbgate.policy.plan import PolicySet
+from ebbgate.policy.stored import alone
 from ebbgate.store.protocol import Queued, Result
 
 Choices = Mapping[bytes, Mapping[str, tuple[str, int]]]
@@ -54,8 +57,23 @@ def window_s(destination: Destination, clean: CleanEvent) -> int | None:
 
 
 def over(queued: Queued, outcome: Outcome, reason: str) -> Result:
-    """The end of a delivery; dead letters are kept where sending again could help."""
-    return Result(queued, outcome, dead=outcome in DEAD, reason=word(reason))
+    """The end of a delivery; dead letters are kept where sending again could help.
+
+    What the egress check blocked is one: the policy let the event out, and the fault is the mapping's.
+    """
+    return Result(queued, outcome, dead=outcome in DEAD or reason == BLOCKED, reason=word(reason))
+
+
+def to_keep(results: Sequence[Result]) -> list[Result]:
+    """The same, where the payload of what is kept, for a retry or as a dead letter, holds this destination's values only."""
+    return [_alone(result) if result.outcome is None or result.dead else result for result in results]
+
+
+def _alone(result: Result) -> Result:
+    try:
+        return replace(result, queued=replace(result.queued, payload=alone(result.queued.payload)))
+    except StoreError:
+        return result  # bytes that nobody can read: nothing of them leaves, and they are kept as they are
 
 
 def prepare(queued: Sequence[Queued], destination: Destination, settings: Any, present: Present) -> tuple[list[Item], list[Result]]:

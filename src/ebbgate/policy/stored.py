@@ -2,7 +2,8 @@
 
 Two forms, told apart by their first byte. *One*: everything about one destination in one array of fifteen members. *Together*: what
 several destinations get of one event, written once (`shared`), and for each a small constant `record` of which values are its own;
-`shared + record` is one array of four members, and that concatenation is all that a store must know.
+`shared + record` is one array of four members, and that concatenation is all that a store must know. What waits for a retry or lies
+as a dead letter is kept in the form *one*: it outlives the event's other deliveries, and must not keep their values.
 """
 
 from __future__ import annotations
@@ -105,6 +106,11 @@ def unpack(data: bytes) -> One:
         return _own_part(_together(data)) if data[:1] == _ARRAY_OF_4 else _one(data)
     except (msgspec.DecodeError, UnicodeDecodeError, IndexError, TypeError):
         raise StoreError("a stored event does not decode", code="stored_event") from None
+
+
+def alone(data: bytes) -> bytes:
+    """Either form → the form *one*: without the values that stand beside it for other destinations. Raises StoreError as `unpack`."""
+    return _pack(unpack(data)) if data[:1] == _ARRAY_OF_4 else data
 
 
 def _own_part(both: _Together) -> One:
