@@ -1,8 +1,9 @@
 """The HTTP client of one destination: the only file that knows httpx (DESIGN §2, specs/performance.md §6).
 
-At most four connections, HTTP/1.1, no redirects, no cookies, nothing from the environment, an absolute deadline, at most
-64 KiB of an answer. A trace of the connection tells how far a request came, so that a failure is known to be "no byte left"
-or "perhaps processed", and asks the gate once more when the socket is ready for the first byte.
+Pools of at most four connections (a larger one costs more for each request it holds), HTTP/1.1, no redirects, no cookies, nothing
+from the environment, an absolute deadline, at most 64 KiB of an answer. A trace of the connection tells how far a request came, so
+that a failure is known to be "no byte left" or "perhaps processed", and asks the gate once more when the socket is ready for the
+first byte.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ebbgate.deliver.address import AddressRefused, Network, Origin, check_origi
 from ebbgate.deliver.classify import Failed, Failure
 from ebbgate.destinations.kit import HttpRequest, HttpResponse
 
-CONNECTIONS: Final = 4
+CONNECTIONS: Final = 4  #: of one pool: httpcore looks at all of a pool's requests for each of them
 RESPONSE_CAP: Final = 64 * 1024
 DEADLINE_S: Final = 30.0
 #: The gate's word is at most 2 s old at the first byte, and so is a connection: together under the promised 5 s.
@@ -56,7 +57,7 @@ class _StaleGateError(Exception):
 
 
 class Client:
-    """Sends requests of one destination. At most `CONNECTIONS` calls of `send` may run at a time."""
+    """Sends requests of one destination: as many at a time as its caller likes, four to a pool."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class Client:
         self._tls = tls
         self._resolve: Resolve = resolve or _system_resolve
         self._addresses: dict[tuple[str, int], tuple[float, list[str]]] = {}
-        self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
+        self._pools: dict[str, list[_Pool]] = {}
         self._targets: dict[str, tuple[Origin, httpx.URL]] = {}
 
     async def send(self, request: HttpRequest, fresh: Fresh) -> HttpResponse | Failed:
@@ -111,9 +112,9 @@ class Client:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        transports, self._transports = list(self._transports.values()), {}
-        for transport in transports:
-            await transport.aclose()
+        pools, self._pools = [pool for pools in self._pools.values() for pool in pools], {}
+        for pool in pools:
+            await pool.transport.aclose()
 
     async def _attempt(self, request: HttpRequest, progress: _Progress) -> HttpResponse:
         known = self._targets.get(request.url)
@@ -130,17 +131,16 @@ class Client:
             content=request.body,
             extensions={"timeout": self._timeouts, "sni_hostname": origin.host, "trace": progress.trace},
         )
+        pool = self._pool(origin.host)
+        pool.busy += 1
         try:
-            # The transport itself: what a whole client adds (redirects, cookies, hooks, authorisation) is not wanted here.
-            response = await self._transport(origin.host).handle_async_request(message)
+            return await _exchanged(pool.transport, message)
         except httpx.ConnectError:
             # The next attempt tries another address of the name.
             addresses.append(addresses.pop(0))
             raise
-        try:
-            return HttpResponse(response.status_code, {k.lower(): v for k, v in response.headers.items()}, await _capped(response))
         finally:
-            await response.aclose()
+            pool.busy -= 1
 
     async def _vetted(self, origin: Origin, progress: _Progress) -> list[str]:
         loopback = check_origin(origin, endpoint=self._endpoint, hosts=self._hosts)
@@ -165,19 +165,35 @@ class Client:
         self._targets[url] = (origin, found)
         return found
 
-    def _transport(self, host: str) -> httpx.AsyncHTTPTransport:
-        # One a host name: connections are pooled by address, and two names at one address must not share a TLS session.
-        transport = self._transports.get(host)
-        if transport is None:
-            transport = self._transports[host] = httpx.AsyncHTTPTransport(
-                verify=self._tls if self._tls is not None else True,
-                trust_env=False,
-                http2=False,
-                limits=httpx.Limits(
-                    max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE_S
-                ),
-            )
-        return transport
+    def _pool(self, host: str) -> _Pool:
+        """The first pool of a host name with room. By name: two names at one address must not share a TLS session."""
+        pools = self._pools.setdefault(host, [])
+        for pool in pools:
+            if pool.busy < CONNECTIONS:
+                return pool
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEPALIVE_S)
+        verify = self._tls if self._tls is not None else True
+        pools.append(_Pool(httpx.AsyncHTTPTransport(verify=verify, trust_env=False, http2=False, limits=limits)))
+        return pools[-1]
+
+
+class _Pool:
+    """Up to four connections to one host name."""
+
+    __slots__ = ("busy", "transport")
+
+    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
+        self.transport = transport
+        self.busy = 0
+
+
+async def _exchanged(transport: httpx.AsyncHTTPTransport, message: httpx.Request) -> HttpResponse:
+    """One request and its answer, by the transport itself: what a whole client adds (redirects, cookies, hooks) is not wanted."""
+    response = await transport.handle_async_request(message)
+    try:
+        return HttpResponse(response.status_code, {k.lower(): v for k, v in response.headers.items()}, await _capped(response))
+    finally:
+        await response.aclose()
 
 
 class _Progress:

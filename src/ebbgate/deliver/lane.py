@@ -22,7 +22,6 @@ DAY_MS: Final = 24 * 3_600_000
 class Limits:
     """Times and counts of delivery; tests make them short."""
 
-    requests: int = 4  #: in flight for one destination (specs/performance.md §6)
     lease_ms: int = 90_000  #: or three deadlines of the lane, where that is longer (specs/reliability.md §2.2)
     margin_s: float = 10.0  #: by which a lease outlives a request, for writing how it ended
     fresh_s: float = 2.0  #: the oldest word of the gate on which a first byte may leave
@@ -52,9 +51,14 @@ class Lane:
         """The destination's name."""
         return self.destination.name
 
+    @property
+    def requests(self) -> int:
+        """Most requests in flight."""
+        return int(self.settings.requests_at_once)
+
     def chunk(self, most: int) -> int:
         """Rows to read at once: enough for a few full requests, few enough to stay small in memory."""
-        return max(1, min(most, max(64, self.destination.batch.events * 4)))
+        return max(1, min(most, max(64, self.destination.batch.events * 4, self.requests * 16)))
 
 
 @dataclass(frozen=True, slots=True)

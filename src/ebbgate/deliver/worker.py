@@ -156,7 +156,7 @@ class Worker:
             await asyncio.sleep(max(0.0, self._around.throttle()))  # the intake goes first: a chunk must not hold the event loop
         await self._attempts.settle(lease, results, progress)
         loads = deque(self._attempts.loads(items, look))
-        most = self._attempts.breaker.allowed(self._around.watch.mono_s(), self._around.limits.requests)
+        most = self._attempts.breaker.allowed(self._around.watch.mono_s(), self._lane.requests)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(min(most, len(loads))):

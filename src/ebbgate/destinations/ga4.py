@@ -114,6 +114,9 @@ class Settings(DestinationSettings):
     firebase_app_id: str | None = Field(default=None, min_length=1, description="Firebase app id of an app stream.")
     api_secret: SecretStr = Field(description="Measurement Protocol API secret of the stream.")
     region: Literal["us", "eu"] = Field(default="us", description="Where Google collects: eu = region1 host.")
+    requests_at_once: int = Field(
+        default=16, ge=1, le=64, description="Most requests under way at a time: a request holds the events of one visitor only."
+    )
 
     @model_validator(mode="after")
     def _one_stream(self) -> Self:

@@ -35,6 +35,12 @@ class DestinationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     endpoint: str | None = Field(default=None, description="Stand-in for the platform's address: https, or loopback for tests.")
+    requests_at_once: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="Most requests under way at a time; more for a distant platform that takes small requests.",
+    )
 
     @field_validator("endpoint")
     @classmethod

@@ -274,6 +274,28 @@ async def test_four_at_a_time_reuse_their_connections() -> None:
     assert 1 <= len(peers) <= 4
 
 
+async def test_many_at_a_time_share_out_among_pools_of_four() -> None:
+    """Sixteen requests at once are under way together, in four pools, and the next sixteen use the same connections."""
+    together = asyncio.Barrier(16)
+    peers: set[tuple[str, int]] = set()
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.add(writer.get_extra_info("peername"))
+        while await reader.read(65536):
+            await together.wait()  # nobody is answered before all sixteen are here
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    async with raw(note) as url, client(url, deadline_s=30) as http:
+        for _ in range(3):
+            answers = await asyncio.gather(*(http.send(post(f"{url}/"), yes) for _ in range(16)))
+            assert [answer.status for answer in answers if isinstance(answer, HttpResponse)] == [200] * 16
+        assert [len(pools) for pools in http._pools.values()] == [4]
+        assert all(pool.busy == 0 for pools in http._pools.values() for pool in pools)
+    assert len(peers) == 16
+
+
 async def test_the_vetted_address_is_the_one_contacted() -> None:
     """A name that changes its answer after the check (DNS rebinding) is not asked again for the connection."""
     answers = iter([["127.0.0.1"], ["10.0.0.1"]])

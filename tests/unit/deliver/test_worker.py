@@ -13,11 +13,13 @@ import pytest
 
 from ebbgate.audit.entry import admin_action, consent_changed
 from ebbgate.deliver.breaker import State
+from ebbgate.deliver.runner import open_lane
 from ebbgate.demo.sink import Received, RecordingSink, Reply, always, in_turn, poison
-from ebbgate.destinations.kit import Act, Answer, Batch, HttpRequest, HttpResponse, OAuth, Row
+from ebbgate.destinations.kit import Act, Answer, Batch, DestinationSettings, HttpRequest, HttpResponse, OAuth, Row
 from ebbgate.model import CleanEvent, Outcome
 from tests.unit.deliver.fakes import destination, plan, policies
 from tests.unit.deliver.rig import QUICK, SUBJECT, House, events_of, fresh, lane_to, new_event, now_ms, open_house
+from tests.unit.deliver.test_client import raw
 
 
 async def deny(house: House, purpose: str = "analytics") -> None:
@@ -477,3 +479,28 @@ async def test_an_event_without_a_subject_is_delivered(tmp_path: Path, kind: str
         await house.until_ended("sink", 1)
         counts = await house.check({"sink": sink})
     assert counts["sink"] == {Outcome.DELIVERED: 1}
+
+
+@pytest.mark.parametrize("most", [1, 9])
+async def test_as_many_requests_at_once_as_the_settings_say(tmp_path: Path, most: int) -> None:
+    """`requests_at_once` are under way together when there is enough to send, and never one more."""
+    together = asyncio.Barrier(most)
+    here = highest = 0
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal here, highest
+        while await reader.read(65536):
+            here += 1
+            highest = max(highest, here)
+            await together.wait()  # nobody is answered before all of them are here
+            await asyncio.sleep(0.05)  # time for one too many to show itself
+            here -= 1
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            await writer.drain()
+
+    async with raw(note) as url:
+        lane = open_lane(destination(events=1), DestinationSettings(endpoint=url, requests_at_once=most), deadline_s=30)
+        async with open_house(tmp_path, [lane]) as house:
+            await house.post(range(most * 5))
+            await house.until_ended("sink", most * 5, 30)
+    assert highest == most
