@@ -36,13 +36,15 @@ class NewEvent:
     claims: tuple[bytes, ...]  #: claimed by this event in the same transaction
     subject: bytes  #: 16-byte HMACs of the subject ids, joined, the strongest first; b"" when there is none
     at_ms: int  #: receipt
-    payloads: Mapping[str, bytes]  #: destination → what may leave, less `shared`; sealed by the store
+    payloads: Mapping[
+        str, bytes
+    ]  #: destination → what may leave, less `shared`; sealed by the store. With `shared` it never changes
     entry: Entry  #: the decision entry
     duplicate_entry: Callable[[], Entry]  #: made only when it turns out to be a duplicate
     held: Mapping[str, bytes] = field(default_factory=lambda: EMPTY)  #: parked until the visitor decides
     held_until_ms: int = 0
     conversion: bool = False  #: claims are kept for the whole duplicate window, not only in recent segments
-    shared: bytes = b""  #: what every payload begins with, stored once: a delivery gets `shared + payloads[destination]`
+    shared: bytes = b""  #: what every payload begins with; events with the same `payloads` object may keep that once
 
 
 @dataclass(frozen=True, slots=True)

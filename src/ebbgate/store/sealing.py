@@ -16,20 +16,34 @@ _payloads: Final = msgspec.msgpack.Decoder(dict[str, bytes])
 _openings: Final = msgspec.msgpack.Decoder(dict[str, tuple[bytes, bytes]])
 
 
-#: Under this name, which no destination has, stands what all payloads of the event begin with.
-_SHARED: Final = ""
-
-
-def seal_body(keys: KeyRing, key: bytes, payloads: Mapping[str, bytes], shared: bytes = b"") -> bytes:
-    """All payloads of one event in one ciphertext, bound to the event's key; `shared` is what each of them begins with."""
-    return keys.seal(_pack({_SHARED: shared, **payloads} if shared else dict(payloads)), b"event" + key)
+def seal_body(keys: KeyRing, key: bytes, payloads: Mapping[str, bytes]) -> bytes:
+    """All payloads of one event in one ciphertext, bound to the event's key."""
+    return keys.seal(_pack(dict(payloads)), b"event" + key)
 
 
 def open_body(keys: KeyRing, key: bytes, sealed: bytes) -> dict[str, bytes]:
     """Destination → whole payload. Raises StoreBroken when it does not open."""
-    found = _decode(_payloads, keys.open(sealed, b"event" + key))
-    shared = found.pop(_SHARED, b"")
-    return {name: shared + payload for name, payload in found.items()} if shared else found
+    return _decode(_payloads, keys.open(sealed, b"event" + key))
+
+
+def seal_shared(keys: KeyRing, key: bytes, shared: bytes) -> bytes:
+    """What all payloads of one event begin with, bound to the event's key."""
+    return keys.seal(shared, b"shared" + key)
+
+
+def open_shared(keys: KeyRing, key: bytes, sealed: bytes) -> bytes:
+    """Inverse of `seal_shared`."""
+    return keys.open(sealed, b"shared" + key)
+
+
+def seal_ends(keys: KeyRing, segment: int, number: int, ends: Mapping[str, bytes]) -> bytes:
+    """How the payloads of many events end: destination → end. Bound to its place in a segment."""
+    return keys.seal(_pack(dict(ends)), b"ends%d.%d" % (segment, number))
+
+
+def open_ends(keys: KeyRing, segment: int, number: int, sealed: bytes) -> dict[str, bytes]:
+    """Inverse of `seal_ends`. Raises StoreBroken when it does not open."""
+    return _decode(_payloads, keys.open(sealed, b"ends%d.%d" % (segment, number)))
 
 
 def seal_opening(keys: KeyRing, nseq: int, opening: Mapping[str, tuple[bytes, bytes]]) -> bytes:

@@ -5,7 +5,7 @@ Used by the gateway on a thread of its own and by the command line beside a runn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,7 @@ from ebbgate.model import Outcome
 from ebbgate.store import outcomes
 from ebbgate.store.keys import KeyRing
 from ebbgate.store.protocol import DeadLetter, EventTrace, Logged, OpenAttempt, Queued, QueueState
-from ebbgate.store.sealing import open_body, open_exception, open_held, open_opening
+from ebbgate.store.sealing import open_body, open_ends, open_exception, open_held, open_opening, open_shared
 from ebbgate.store.sqlite_connect import fetch, first, reader
 from ebbgate.store.sqlite_delivery import SQL as DELIVERY
 from ebbgate.store.sqlite_delivery import Parked
@@ -24,6 +24,7 @@ from ebbgate.store.sqlite_segments import SHIFT, archive_path, archived, positio
 from ebbgate.store.sqlite_segments import SQL as SEGMENT
 
 _OPEN_FILES: Final = 24
+_ENDS: Final = 1024
 _SCAN: Final = 50_000  #: rows looked at in one call for a destination that gets few of them
 
 
@@ -46,6 +47,7 @@ class Reader:
         self._keys = keys
         self._borrow = connection
         self._open: dict[Path, apsw.Connection] = {}
+        self._ends: dict[tuple[int, int], Mapping[str, bytes]] = {}  # by segment and number, the oldest forgotten first
         self._made: set[int] = set()  #: segments that were found to have their tables
 
     def close(self) -> None:
@@ -86,12 +88,15 @@ class Reader:
             while row < end and len(found) < limit:
                 want = limit - len(found)
                 rows = fetch(db, SEGMENT["page"], (row, end, 1 << bit, want))
-                for at, received, key, subject, body in rows:
+                for at, received, key, subject, ends, body in rows:
                     where = position(number, at)
                     if settled(where):
                         continue
                     attempts, since = begun(where)
-                    payload = open_body(self._keys, key, body)[name]
+                    if ends is None:
+                        payload = open_body(self._keys, key, body)[name]
+                    else:
+                        payload = open_shared(self._keys, key, body) + self._ends_of(db, number, ends)[name]
                     found.append(Queued(where, key, subject, received, payload, attempts, since))
                 row = rows[-1][0] if len(rows) == want else end
             scanned = position(number, row)
@@ -100,6 +105,15 @@ class Reader:
             elif row < last:
                 break
         return Page(found, max(scanned, after))
+
+    def _ends_of(self, db: apsw.Connection, segment: int, number: int) -> Mapping[str, bytes]:
+        found = self._ends.get((segment, number))
+        if found is None:
+            found = open_ends(self._keys, segment, number, first(db, SEGMENT["ends"], (number,))[0])
+            while len(self._ends) >= _ENDS:
+                self._ends.pop(next(iter(self._ends)))
+            self._ends[segment, number] = found
+        return found
 
     def due_exceptions(self, bit: int, *, now_ms: int, limit: int) -> list[Queued]:
         """Retries that are due, the longest due first, opened."""

@@ -6,26 +6,31 @@ An ingest commit touches one file only, so it is atomic: in WAL mode a transacti
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import apsw
 
 from ebbgate.audit.entry import Form
 from ebbgate.errors import StoreBroken
 from ebbgate.store.duplicates import KeyIndex
+from ebbgate.store.keys import KeyRing
+from ebbgate.store.sealing import seal_ends
 from ebbgate.store.sqlite_connect import Synchronous, fetch, first, immediate, stream, sync_directory, writer
 from ebbgate.store.statements import statements
 
 SHIFT: Final = 32  #: position = segment << SHIFT | id
-VERSION: Final = 2
+VERSION: Final = 3
 _ROW: Final = 160  #: bytes of an event beside its body, entry and opening, about
-_FORMS: Final = 8192  #: forms remembered; one that comes again later is written again
+_REMEMBERED: Final = 8192  #: of each kind of what is written once
 _NAME: Final = re.compile(r"seg-(\d{6,})\.db")
 _ARCHIVE: Final = re.compile(r"log-(\d{6,})\.db")
 SQL: Final = statements("segment")
+T = TypeVar("T")
+#: Identity → the thing itself, which keeps its identity from being used again, and its number in the file.
+New: TypeAlias = dict[int, tuple[T, int]]
 
 
 def position(segment: int, row: int) -> int:
@@ -58,12 +63,36 @@ class Rows:
     """Rows of one ingest transaction, in the order of the tables' columns."""
 
     events: list[tuple[int, int, int, int, bytes, bytes]] = field(default_factory=list)
-    bodies: list[tuple[int, bytes]] = field(default_factory=list)
+    bodies: list[tuple[int, int | None, bytes]] = field(default_factory=list)
     claims: list[tuple[int, int, bytes]] = field(default_factory=list)
     log: list[tuple[int, bytes, int | None, int, bytes, bytes]] = field(default_factory=list)
-    forms: dict[Form, int] = field(default_factory=dict)  #: new ones and their numbers
+    forms: New[Form] = field(default_factory=dict)
+    ends: New[Mapping[str, bytes]] = field(default_factory=dict)
     held: list[tuple[int, int, int, int, int, bytes, bytes, bytes]] = field(default_factory=list)
     size: int = 0
+
+
+class Once(Generic[T]):
+    """What many rows of a file refer to, each written once and found by its identity. Bounded: the same may come again later."""
+
+    def __init__(self, last: int) -> None:
+        """`last`: highest number in the file."""
+        self._last = last
+        self._numbers: New[T] = {}
+
+    def number(self, thing: T, new: New[T]) -> int:
+        """Its number in the file; one that is not in it yet is put into `new`, the rows of the transaction that is being made."""
+        found = self._numbers.get(id(thing)) or new.get(id(thing))
+        if found is None:
+            found = new[id(thing)] = (thing, self._last + len(new) + 1)
+        return found[1]
+
+    def committed(self, new: New[T]) -> None:
+        """These are in the file now."""
+        if len(self._numbers) > _REMEMBERED:
+            self._numbers.clear()
+        self._numbers.update(new)
+        self._last += len(new)
 
 
 class Segment:
@@ -74,8 +103,9 @@ class Segment:
         self.db = db
         self.path = path
         self._cursor = db.cursor()
-        self.last_id, self.last_nseq, last_at, self._last_form = first(db, SQL["last"])
-        self._forms: dict[Form, int] = {}  # those in the file that came in last, by identity
+        self.last_id, self.last_nseq, last_at, forms, ends = first(db, SQL["last"])
+        self.forms: Once[Form] = Once(forms)
+        self.ends: Once[Mapping[str, bytes]] = Once(ends)  #: of payloads
         self.last_at: int = last_at or 0
         self.created_ms: int = self.meta("created") or 0
         self.size = path.stat().st_size
@@ -104,12 +134,14 @@ class Segment:
         """Set a value of `meta` inside or outside a transaction."""
         fetch(self.db, SQL["put_meta"], (name, value))
 
-    def insert(self, rows: Rows) -> None:
+    def insert(self, rows: Rows, keys: KeyRing) -> None:
         """Append rows inside the open transaction."""
         run = self._cursor.executemany
         run(SQL["insert_event"], rows.events)
         if rows.forms:
-            run(SQL["insert_form"], [(number, *form.pieces) for form, number in rows.forms.items()])
+            run(SQL["insert_form"], [(number, *form.pieces) for form, number in rows.forms.values()])
+        if rows.ends:
+            run(SQL["insert_ends"], [(n, seal_ends(keys, self.number, n, ends)) for ends, n in rows.ends.values()])
         if rows.bodies:
             run(SQL["insert_body"], rows.bodies)
         if rows.claims:
@@ -118,21 +150,10 @@ class Segment:
         if rows.held:
             run(SQL["insert_held"], rows.held)
 
-    def form(self, form: Form, rows: Rows) -> int:
-        """Number of a form in this file; one that is not in it yet is added to the rows."""
-        number = self._forms.get(form) or rows.forms.get(form)
-        if number is None:
-            number = rows.forms[form] = self._last_form + len(rows.forms) + 1
-            rows.size += sum(map(len, form.pieces))
-        return number
-
     def committed(self, rows: Rows) -> None:
         """Count what is now durable."""
-        if rows.forms:
-            if len(self._forms) > _FORMS:
-                self._forms.clear()
-            self._forms.update(rows.forms)
-            self._last_form += len(rows.forms)
+        self.forms.committed(rows.forms)
+        self.ends.committed(rows.ends)
         if rows.events:
             self.last_id, self.last_at = rows.events[-1][0], max(self.last_at, rows.events[-1][2])
             self.size += rows.size + _ROW * len(rows.events)

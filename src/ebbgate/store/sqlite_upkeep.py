@@ -126,7 +126,7 @@ class SqliteUpkeep(Upkeep):
         try:
             keys, conversions = build_index(db)
             self._failpoint("seal.indexed")
-            last_id, last_nseq, last_at, _ = first(db, SEGMENT["last"])
+            last_id, last_nseq, last_at, *_ = first(db, SEGMENT["last"])
             state.window.prepare(keys, conversions, last_at or 0)
             first_nseq = int(first(db, SEGMENT["first_nseq"])[0])
             counts: dict[int, int] = defaultdict(int)

@@ -26,7 +26,7 @@ from ebbgate.store.keys import KeyRing
 from ebbgate.store.options import Options
 from ebbgate.store.parked import ParkedRows
 from ebbgate.store.protocol import Appended, NewEvent
-from ebbgate.store.sealing import seal_body, seal_held, seal_opening
+from ebbgate.store.sealing import seal_body, seal_held, seal_opening, seal_shared
 from ebbgate.store.sqlite_connect import fetch, translate
 from ebbgate.store.sqlite_delivery import Delivery, Done, Numbers, Parked
 from ebbgate.store.sqlite_segments import Rows, Segment, position
@@ -220,7 +220,7 @@ class Writer:
         db = state.active.db
         point("ingest.begin")
         fetch(db, "BEGIN IMMEDIATE")
-        state.active.insert(rows)
+        state.active.insert(rows, state.keys)
         point("ingest.inserted")
         fetch(db, "COMMIT")
         point("ingest.committed")
@@ -245,8 +245,11 @@ class Writer:
             known = state.delivery.bits
             for name in event.payloads:
                 mask |= 1 << known[name]
-            body = seal_body(state.keys, event.key, event.payloads, event.shared)
-            rows.bodies.append((number, body))
+            if event.shared:
+                ends, body = state.active.ends.number(event.payloads, rows.ends), seal_shared(state.keys, event.key, event.shared)
+            else:
+                ends, body = None, seal_body(state.keys, event.key, event.payloads)
+            rows.bodies.append((number, ends, body))
             rows.size += len(body)
         for name, payload in event.held.items():
             sealed = seal_held(state.keys, event.key, name, payload)
@@ -273,7 +276,7 @@ class Writer:
         if entry.form is None:
             number, own = None, entry.encode(nseq)
         else:
-            number, own = self._state.active.form(entry.form, rows), entry.tail
+            number, own = self._state.active.forms.number(entry.form, rows.forms), entry.tail
         rows.log.append((nseq, key, number, entry.t, own, opening))
         rows.size += len(own) + len(opening)
 

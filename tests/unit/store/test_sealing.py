@@ -1,4 +1,4 @@
-"""A body in the store: what all payloads begin with is written once, and each delivery gets its whole payload back."""
+"""Payloads in the store: what they share is written once, each opens whole, and in its own place only."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ import pytest
 
 from ebbgate.errors import StoreBroken
 from ebbgate.store.keys import KeyRing
-from ebbgate.store.sealing import open_body, seal_body
+from ebbgate.store.sealing import open_body, open_ends, open_shared, seal_body, seal_ends, seal_shared
 
 KEYS = KeyRing.ephemeral()
 
 
-@pytest.mark.parametrize("shared", [b"", b"what all begin with"])
-def test_payloads_come_back_whole(shared: bytes) -> None:
-    """With and without a shared part; an event's body opens under its own key only."""
-    sealed = seal_body(KEYS, b"k" * 16, {"ga4": b"1", "meta": b""}, shared)
-    assert open_body(KEYS, b"k" * 16, sealed) == {"ga4": shared + b"1", "meta": shared}
-    with pytest.raises(StoreBroken):
-        open_body(KEYS, b"x" * 16, sealed)
+def test_payloads_come_back_whole() -> None:
+    """An event's body opens under its own key only, and never as another kind of bytes."""
+    sealed = seal_body(KEYS, b"k" * 16, {"ga4": b"1", "meta": b""})
+    assert open_body(KEYS, b"k" * 16, sealed) == {"ga4": b"1", "meta": b""}
+    for wrong in (lambda: open_body(KEYS, b"x" * 16, sealed), lambda: open_shared(KEYS, b"k" * 16, sealed)):
+        with pytest.raises(StoreBroken):
+            wrong()
 
 
-def test_the_shared_part_is_written_once() -> None:
-    """Three destinations cost one copy of what they share."""
-    shared = bytes(1000)
-    sealed = seal_body(KEYS, b"k" * 16, {"ga4": b"1", "meta": b"2", "webhook": b"3"}, shared)
-    assert 1000 < len(sealed) < 1150
+def test_what_payloads_share_opens_for_its_event_only() -> None:
+    """The shared part is bound to its event, the ends to their segment and number."""
+    shared, ends = seal_shared(KEYS, b"k" * 16, b"all"), seal_ends(KEYS, 3, 7, {"ga4": b"1"})
+    assert (open_shared(KEYS, b"k" * 16, shared), open_ends(KEYS, 3, 7, ends)) == (b"all", {"ga4": b"1"})
+    for wrong in (
+        lambda: open_shared(KEYS, b"x" * 16, shared),
+        lambda: open_ends(KEYS, 3, 8, ends),
+        lambda: open_ends(KEYS, 4, 7, ends),
+    ):
+        with pytest.raises(StoreBroken):
+            wrong()

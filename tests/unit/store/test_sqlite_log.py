@@ -1,4 +1,4 @@
-"""The ingest log on disk: what entries have in common is kept once, and what is read is what was encoded."""
+"""The ingest log on disk: what entries and payloads have in common is kept once, and what is read is what was handed in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from ebbgate.audit.decision import decision
 from ebbgate.errors import StoreFull
 from ebbgate.model import Event, Place, Trust
-from ebbgate.store import sqlite_segments
+from ebbgate.store import sqlite_reads, sqlite_segments
 from ebbgate.store.protocol import NewEvent, Store
 from tests.unit.store.kit import CONSENT, DECISIONS, NODE, NOW, deliver, event
 from tests.unit.store.test_sqlite import opened, segments, until
@@ -41,11 +41,11 @@ def encoded(events: Sequence[NewEvent]) -> list[bytes]:
     return [one.entry.encode(number) for number, one in enumerate(events, 1)]
 
 
-def forms(directory: Path) -> int:
-    """Rows of `forms` in the one segment file."""
+def rows(directory: Path, table: str = "forms") -> int:
+    """Rows of a table in the newest segment file."""
     db = apsw.Connection(str(directory / "segments" / segments(directory)[-1]), flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        return int(next(db.execute("SELECT count(*) FROM forms"))[0])
+        return int(next(db.execute(f"SELECT count(*) FROM {table}"))[0])
     finally:
         db.close()
 
@@ -73,18 +73,18 @@ async def test_a_form_is_written_once(tmp_path: Path) -> None:
         events = kinds(1000)
         for start in range(0, 1000, 100):
             await store.append(events[start : start + 100])
-        assert forms(tmp_path) == 6
+        assert rows(tmp_path) == 6
         assert await bodies(store) == encoded(events)
 
 
 async def test_forms_over_the_bound_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory for forms is bounded; one that was forgotten gets another number and the entries stay right."""
-    monkeypatch.setattr(sqlite_segments, "_FORMS", 3)
+    monkeypatch.setattr(sqlite_segments, "_REMEMBERED", 3)
     async with opened(tmp_path) as store:
         events = kinds(60)
         for one in events:
             await store.append([one])
-        assert forms(tmp_path) > 6
+        assert rows(tmp_path) > 6
         assert await bodies(store) == encoded(events)
 
 
@@ -102,6 +102,49 @@ async def test_a_form_of_a_refused_group_is_not_taken_as_written(tmp_path: Path)
         await store.append([told(2, country="FR")])
         await store.append([told(3)])
         assert await bodies(store) == encoded([told(2, country="FR"), told(3)])
+
+
+ENDS = ({"ga4": b"-a", "meta": b"-b"}, {"ga4": b"-c"}, {"ga4": b"-d", "meta": b""})
+
+
+def sharing(number: int) -> NewEvent:
+    """An event whose payloads begin alike and end in one of three ways; every seventh has payloads of its own."""
+    if number % 7 == 0:
+        return event(number, to=["ga4"])
+    return replace(event(number), shared=b"event %d" % number, payloads=ENDS[number % 3])
+
+
+def payloads(numbers: range, destination: str) -> list[bytes]:
+    """What the destination gets of them, in order."""
+    found = []
+    for one in map(sharing, numbers):
+        if destination in one.payloads:
+            found.append(one.shared + one.payloads[destination])
+    return found
+
+
+async def test_what_payloads_share_is_written_once(tmp_path: Path) -> None:
+    """Each delivery gets its payload whole, from a live and a sealed segment and after a restart; ends are kept once."""
+    async with opened(tmp_path, segment_events=40) as store:
+        for start in range(0, 75, 25):  # the second segment begins with other ends than the first
+            await store.append([sharing(i) for i in range(start, start + 25)])
+        assert await deliver(store, "ga4") == payloads(range(75), "ga4")
+    async with opened(tmp_path, segment_events=40) as store:
+        await store.append([sharing(i) for i in range(75, 90)])
+        assert await deliver(store, "ga4") == payloads(range(75, 90), "ga4")
+        assert await deliver(store, "meta") == payloads(range(90), "meta")
+        assert rows(tmp_path, "bodies") > 20
+        assert rows(tmp_path, "ends") <= 2 * len(ENDS)  # those of before the restart, and those of after it
+
+
+async def test_ends_over_the_bound_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory for ends is bounded on both sides; payloads stay right."""
+    monkeypatch.setattr(sqlite_segments, "_REMEMBERED", 1)
+    monkeypatch.setattr(sqlite_reads, "_ENDS", 1)
+    async with opened(tmp_path) as store:
+        for i in range(40):
+            await store.append([sharing(i)])
+        assert await deliver(store, "meta") == payloads(range(40), "meta")
 
 
 async def test_what_comes_together_is_committed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,13 @@ CREATE TABLE events(
   subject BLOB NOT NULL              -- HMAC of the person or browser, x'' unknown
 ) STRICT;
 CREATE TABLE bodies(
+  id    INTEGER PRIMARY KEY,
+  ends  INTEGER,                     -- in `ends`; NULL: `body` is the whole map
+  body  BLOB NOT NULL                -- sealed: what all payloads begin with, or the map: destination → payload
+) STRICT;
+CREATE TABLE ends(                   -- how the payloads of many events end
   id   INTEGER PRIMARY KEY,
-  body BLOB NOT NULL                 -- sealed map: destination → payload
+  body BLOB NOT NULL                 -- sealed map: destination → end of its payload
 ) STRICT;
 CREATE TABLE claims(
   id         INTEGER PRIMARY KEY,
@@ -53,7 +58,13 @@ CREATE TABLE meta(name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: insert_body
-INSERT INTO bodies VALUES (?, ?)
+INSERT INTO bodies VALUES (?, ?, ?)
+
+-- name: insert_ends
+INSERT INTO ends VALUES (?, ?)
+
+-- name: ends
+SELECT body FROM ends WHERE id = ?
 
 -- name: insert_claim
 INSERT INTO claims(event, conversion, key) VALUES (?, ?, ?)
@@ -84,7 +95,7 @@ INSERT INTO meta VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.
 
 -- name: last
 SELECT (SELECT coalesce(max(id), 0) FROM events), (SELECT coalesce(max(nseq), 0) FROM entries),
-       (SELECT at FROM events ORDER BY id DESC LIMIT 1), (SELECT coalesce(max(id), 0) FROM forms)
+       (SELECT at FROM events ORDER BY id DESC LIMIT 1), (SELECT coalesce(max(id), 0) FROM forms), (SELECT coalesce(max(id), 0) FROM ends)
 
 -- name: first_nseq
 SELECT coalesce(min(nseq), 0) FROM entries
@@ -107,7 +118,7 @@ CREATE INDEX IF NOT EXISTS events_key ON events(key)
 SELECT mask, count(*), min(id) FROM events WHERE id > ? GROUP BY mask
 
 -- name: page
-SELECT e.id, e.at, e.key, e.subject, b.body FROM events e JOIN bodies b ON b.id = e.id
+SELECT e.id, e.at, e.key, e.subject, b.ends, b.body FROM events e JOIN bodies b ON b.id = e.id
 WHERE e.id > ? AND e.id <= ? AND e.mask & ? ORDER BY e.id LIMIT ?
 
 -- name: event
