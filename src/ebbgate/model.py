@@ -211,6 +211,8 @@ class ConsentRules:
     vendors: tuple[VendorRule, ...] = ()
     hold_for_s: int = 0
     honor_dnt: bool = False
+    strict_mspa: bool = False  #: also refuse what Prebid's stricter reading of GPP's US sections refuses
+    strict_usp: bool = False  #: also refuse a US Privacy string that does not tell whether notice was given
     line: int = 0
 
 

@@ -99,6 +99,9 @@ def search(
     raise typer.Exit(0 if count else 1)
 
 
+_ABSENT = "It appears when `ebbgate serve` first runs; --config names another ebbgate.toml."
+
+
 @contextmanager
 def _log(config: Path | None) -> Iterator[tuple[Settings, KeyRing, Reader]]:
     """Settings, keys and a reader of the store on disk."""
@@ -110,7 +113,7 @@ def _log(config: Path | None) -> Iterator[tuple[Settings, KeyRing, Reader]]:
     settings = load_settings(config)
     path = settings.store_path()
     if not path.exists():
-        raise ConfigError(f"{path}: no store there", code="store_absent", hint="It appears when `ebbgate serve` first runs.")
+        raise ConfigError(f"{path}: no store there", code="store_absent", hint=_ABSENT)
     keys = KeyRing.load(settings.keys.directory)
     reader = Reader(path, keys)
     try:

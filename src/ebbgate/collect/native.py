@@ -24,9 +24,10 @@ from ebbgate.fields import FIELDS, ITEM_KEYS, Kind
 from ebbgate.model import Event, KnownItems, Scalar, Signals, Trust, Value
 
 MAX_ITEMS: Final = 200
-MAX_PROPERTIES: Final = 128
+MAX_PROPERTIES: Final = 256
+MAX_LIST: Final = 1000  #: values of one property
 MAX_ID: Final = 200
-PROPERTY_DEPTH: Final = 4
+PROPERTY_DEPTH: Final = 15
 DAY_MS: Final = 24 * 3600 * 1000
 AHEAD_MS: Final = 5 * 60 * 1000  #: clocks a little ahead are set to the time of receipt
 OLDEST_MS: Final = {Trust.BROWSER: 7 * DAY_MS, Trust.SERVER: 90 * DAY_MS}
@@ -142,7 +143,7 @@ def _parse(
     base: Mapping[str, Value] | None,
 ) -> tuple[Event, Signals, tuple[str, ...]]:
     if not isinstance(obj, dict):
-        raise EventError("an event is not a JSON object", code="not_an_event")
+        raise EventError("an event is not a JSON object", code="not_an_event", hint='send {"event": "page_view", …}')
     name = _name(obj.get("event"))
     event_id = _id(obj, new_id)
     time_ms = _time(obj.get("time"), received_ms, skew_ms, trust)
@@ -277,7 +278,7 @@ def _typed(path: str, kind: Kind, value: Any) -> Value:
     if kind is Kind.BOOLEAN:
         if isinstance(value, bool):
             return value
-        raise EventError(f"`{path}` is not true or false", code="field_type")
+        raise EventError(f"`{path}` is not true or false", code="field_type", hint="leave out the quotes")
     return _items(path, value)
 
 
@@ -294,7 +295,9 @@ def _items(path: str, value: Any) -> tuple[Mapping[str, Scalar], ...]:
     found: list[Mapping[str, Scalar]] = []
     for item in value:
         if not isinstance(item, dict):
-            raise EventError(f"`{path}` holds something that is not an object", code="field_type")
+            raise EventError(
+                f"`{path}` holds something that is not an object", code="field_type", hint='send [{"id": "sku", "price": 6}]'
+            )
         shape = (*item, *map(type, item.values()))
         if shape in _plain_items and "" not in item.values():
             found.append(item)
@@ -307,7 +310,11 @@ def _items(path: str, value: Any) -> tuple[Mapping[str, Scalar], ...]:
             if kind is Kind.TEXT and type(part) is int:
                 part = str(part)
             if type(part) not in ((str,) if kind is Kind.TEXT else (int, float)):
-                raise EventError(f"`{path}[].{key}` is not {'text' if kind is Kind.TEXT else 'a number'}", code="field_type")
+                raise EventError(
+                    f"`{path}[].{key}` is not {'text' if kind is Kind.TEXT else 'a number'}",
+                    code="field_type",
+                    hint="text in quotes, numbers without",
+                )
             row[key] = part
         found.append(row)
         if row == item and len(item) <= len(ITEM_KEYS) and "" not in row.values() and (*row, *map(type, row.values())) == shape:
@@ -325,16 +332,30 @@ def _flatten(value: Mapping[str, Any], prefix: str, into: dict[str, Value], room
             into[path] = item
         elif isinstance(item, dict):
             if room <= 1:
-                raise EventError(f"`properties` is nested deeper than {PROPERTY_DEPTH} levels", code="property_depth")
+                raise EventError(
+                    f"`properties` is nested deeper than {PROPERTY_DEPTH} levels", code="property_depth", hint="flatten it"
+                )
             _flatten(item, path, into, room - 1)
         elif isinstance(item, list):
+            if len(item) > MAX_LIST:
+                raise EventError(
+                    f"a list in `properties` has more than {MAX_LIST} values",
+                    code="too_many_items",
+                    hint="leave out what no policy names",
+                )
             if not all(isinstance(part, str | int | float | bool) for part in item):
-                raise EventError("a list in `properties` holds something that is not a plain value", code="field_type")
+                raise EventError(
+                    "a list in `properties` holds something that is not a plain value",
+                    code="field_type",
+                    hint="send text, numbers, true or false",
+                )
             into[path] = tuple(item)
         elif item is not None:
             into[path] = item
     if len(into) > MAX_PROPERTIES + len(FIELDS):
-        raise EventError(f"more than {MAX_PROPERTIES} properties", code="too_many_properties")
+        raise EventError(
+            f"more than {MAX_PROPERTIES} properties", code="too_many_properties", hint="leave out what no policy names"
+        )
 
 
 _SCALARS: Final = frozenset({str, int, float, bool})

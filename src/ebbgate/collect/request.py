@@ -9,6 +9,8 @@ from ebbgate.collect.cookies import cookie_fields
 from ebbgate.model import Place, RawRequest, Signals, Trust, Value
 
 GPC_ONLY = replace(NO_SIGNALS, gpc=True)
+#: Stands for a Cookie header beyond the bounds: no client can send a cookie of this name.
+TOO_MANY = (("\x00", ""),)
 
 
 def request_signals(request: RawRequest) -> Signals:
@@ -20,10 +22,13 @@ def request_signals(request: RawRequest) -> Signals:
             # Several header lines or a joined list: one member `1` suffices (specs/consent.md §3).
             gpc = gpc or any(member.strip() == "1" for member in value.split(","))
         elif name == "dnt":
-            dnt = {"1": True, "0": False}.get(value.strip(), dnt)
+            # Of several lines one `1` counts, as with Sec-GPC.
+            dnt = dnt or {"1": True, "0": False}.get(value.strip(), dnt)
     cookies = request.cookies if request.trust is Trust.BROWSER else ()
     if not cookies and dnt is None:
         return GPC_ONLY if gpc else NO_SIGNALS
+    if cookies == TOO_MANY:
+        return replace(NO_SIGNALS, gpc=gpc, dnt=dnt, malformed=("cmp_cookies",))
     return replace(NO_SIGNALS, gpc=gpc, dnt=dnt, cmp_cookies=cookies)
 
 

@@ -222,12 +222,17 @@ def _sub_section(layout: Layout, text: str) -> tuple[bool | None, tuple[int, ...
 
 @dataclass(frozen=True, slots=True)
 class UsAnswer:
-    """What one section allows. `opted_out`: something in it is a refusal, not merely the absence of a permission."""
+    """What one section allows.
+
+    `opted_out`: something in it is a refusal. `denied`: that, or it contradicts itself, or tells that no notice was given; not merely
+    the absence of a permission.
+    """
 
     may_sell: bool
     may_share: bool
     may_target: bool
     opted_out: bool
+    denied: bool
 
     @property
     def permits_all(self) -> bool:
@@ -235,22 +240,28 @@ class UsAnswer:
         return self.may_sell and self.may_share and self.may_target
 
 
-def answer(section: UsSection) -> UsAnswer:
-    """The decision table of specs/consent.md §2.3 for one section."""
+_KINDS: Final = ("Sale", "Sharing", "TargetedAdvertising")
+
+
+def answer(section: UsSection, *, strict: bool = False) -> UsAnswer:
+    """The decision table of specs/consent.md §2.3 for one section; `strict` adds what Prebid's rule set refuses besides."""
     refused = (
         section.gpc is True
         or section.answer("MspaServiceProviderMode") == 1
         or section.answer("MspaMode") == 2
         or 1 in section.answers(_CHILD)
     )
+    strictly = strict and _strictly_refused(section)
     contradictory = section.answer("MspaCoveredTransaction") == 0
     allowed = {
         kind: not refused
         and not contradictory
+        and not strictly
         and section.answer(f"{kind}OptOutNotice") == 1
         and section.answer(f"{kind}OptOut") == 2
-        for kind in ("Sale", "Sharing", "TargetedAdvertising")
+        for kind in _KINDS
     }
+    opted_out = refused or any(section.answer(f"{kind}OptOut") == 1 for kind in _KINDS)
     # California has no "targeted advertising", the other states no "sharing": one answer stands for both.
     has_sharing = section.has("SharingOptOut")
     has_targeting = section.has("TargetedAdvertisingOptOut")
@@ -258,8 +269,25 @@ def answer(section: UsSection) -> UsAnswer:
         may_sell=allowed["Sale"],
         may_share=allowed["Sharing"] if has_sharing else allowed["TargetedAdvertising"],
         may_target=allowed["TargetedAdvertising"] if has_targeting else allowed["Sharing"],
-        opted_out=refused or any(section.answer(f"{kind}OptOut") == 1 for kind in allowed),
+        opted_out=opted_out,
+        denied=opted_out
+        or strictly
+        or any(
+            _contradicts(section.answer(f"{kind}OptOutNotice"), section.answer(f"{kind}OptOut"))
+            for kind in _KINDS
+            if section.has(f"{kind}OptOut")
+        ),
     )
+
+
+def _strictly_refused(section: UsSection) -> bool:
+    """A known child under 13, consent to uses that were not disclosed, or no notice of sharing: `strict_mspa`."""
+    return any(section.answers(_CHILD)[1:2]) or section.answer("PersonalDataConsents") == 2 or section.answer("SharingNotice") == 2
+
+
+def _contradicts(notice: int | None, opt_out: int | None) -> bool:
+    """No notice was given, or only one of notice and answer says that the matter does not apply."""
+    return notice == 2 or (notice == 0) != (opt_out == 0)
 
 
 def describe(section: UsSection) -> dict[str, Any]:

@@ -129,6 +129,8 @@ def _collect_cookies(case: Case, evidence: list[Evidence], tc: list[sources_tcf.
         evidence.append(sources_site.read_cmp(case, reading))
         if reading.tc_string is not None:
             tc.append(sources_tcf.read(case, "cmp_cookie", f"cmp_cookie {reading.cmp} tcf", reading.tc_string))
+            if case.reads("tcf_publisher"):
+                evidence.append(sources_tcf.read_publisher(case, reading.tc_string))
         if reading.ac_string is not None:
             additional.append(reading.ac_string)
     usp = next((value for name, value in cookies if name == "usprivacy"), None)

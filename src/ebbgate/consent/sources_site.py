@@ -15,11 +15,16 @@ _GCS_SIGNALS = frozenset({"ad_storage", "analytics_storage"})
 
 
 def read_event(case: Case) -> Evidence:
-    """Explicit purposes by name and categories by the rule's words; an answer given twice must be a yes twice."""
+    """Explicit purposes by name and categories by the rule's words; an answer given twice must be a yes twice.
+
+    A refusal counts under any of a purpose's words in either list and without regard to case; a grant only where it belongs.
+    """
     purposes: dict[str, bool] = {}
     for name, state in case.signals.purposes:
         purposes[name] = purposes.get(name, True) and state == ConsentState.GRANTED.value
     categories = _by_word(case.signals.categories)
+    refused = {name.casefold() for name, granted in purposes.items() if not granted}
+    refused |= {word for word, allowed in categories.items() if not allowed}
 
     def about(rule: PurposeRule) -> Opinion | None:
         by_name, by_category = purposes.get(rule.name), _allowed(rule, categories)
@@ -27,6 +32,8 @@ def read_event(case: Case) -> Evidence:
             return ConsentState.DENIED, "the event says denied"
         if by_category is False:
             return ConsentState.DENIED, "a category of this purpose is refused in the event"
+        if not refused.isdisjoint(map(str.casefold, (rule.name, *rule.categories))):
+            return ConsentState.DENIED, "the event refuses it under another of its words"
         if by_name is True:
             return ConsentState.GRANTED, "the event says granted"
         return (ConsentState.GRANTED, "its categories are allowed in the event") if by_category else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ebbgate.consent import gpp, gpp_us, us_privacy
 from ebbgate.consent.evidence import NOT_READ, Case, Evidence, Opinion, opinions, refuse, unreadable
-from ebbgate.consent.sources_tcf import TcfEvidence
+from ebbgate.consent.sources_tcf import TcfEvidence, read_publisher
 from ebbgate.consent.sources_tcf import read as read_tcf
 from ebbgate.consent.us_privacy import SaleAnswer
 from ebbgate.errors import SignalError
@@ -43,7 +43,7 @@ def read_us_privacy(case: Case, raw: str, source: str = "us_privacy") -> Evidenc
         found = us_privacy.decode(raw)
     except SignalError as refused:
         return unreadable(case, source, "us_privacy", raw, refused.message, is_sale)
-    return _sale_answer(case, source, "us_privacy", raw, found.answer)
+    return _sale_answer(case, source, "us_privacy", raw, found.answer(strict=case.rules.strict_usp))
 
 
 def _sale_answer(case: Case, source: str, signal: str, raw: str, answer: SaleAnswer) -> Evidence:
@@ -79,10 +79,13 @@ def read_gpp(case: Case, raw: str) -> tuple[list[Evidence], TcfEvidence | None]:
         evidence.append(_unreadable(case, raw, "a TCF section that is not decoded"))
     tc = None
     if found.tcf is not None:
-        tc = read_tcf(case, "gpp", "gpp tcfeuv2", texts[gpp.TCF_EU], in_force=in_force is None or gpp.TCF_EU in in_force)
+        binds = in_force is None or gpp.TCF_EU in in_force
+        tc = read_tcf(case, "gpp", "gpp tcfeuv2", texts[gpp.TCF_EU], in_force=binds)
+        if binds and case.reads("tcf_publisher"):
+            evidence.append(read_publisher(case, texts[gpp.TCF_EU]))
     if found.us_privacy is not None:
         binds = in_force is None or gpp.USP_V1 in in_force
-        answer = found.us_privacy.answer
+        answer = found.us_privacy.answer(strict=case.rules.strict_usp)
         if binds or found.us_privacy.opt_out_sale == "Y":
             evidence.append(_sale_answer(case, "gpp", "gpp uspv1", texts[gpp.USP_V1], answer))
         else:
@@ -97,12 +100,15 @@ def read_gpp(case: Case, raw: str) -> tuple[list[Evidence], TcfEvidence | None]:
 
 def _us_section(case: Case, section: gpp_us.UsSection, raw: str, *, binds: bool) -> Evidence:
     signal = f"gpp {section.layout.name}"
-    answer = gpp_us.answer(section)
+    answer = gpp_us.answer(section, strict=case.rules.strict_mspa)
     if answer.opted_out:
         said = refuse(case.rules.purposes, is_sale, f"{signal}: opted out")
         return Evidence("gpp", signal, raw, said, choice_made=True, binding=True)
     if not binds:
         return Evidence("gpp", signal, raw, note="not in force")
+    if answer.denied:
+        said = refuse(case.rules.purposes, is_sale, f"{signal}: contradicts itself, or no notice was given")
+        return Evidence("gpp", signal, raw, said, binding=True)
     if case.opt_in:
         return Evidence("gpp", signal, raw, note="no opt-out, which is no grant under opt-in")
     if answer.permits_all:

@@ -72,13 +72,14 @@ def permits_processing_for_site(tc: TcString, vendor: int, purpose: int, declare
     """May `vendor` receive data for a purpose of the site.
 
     Where the vendor declared the purpose, its declaration decides. Where it did not (GA4 for "measure content
-    performance"), it can only act for the site: then the user must have consented to both, the purpose and the vendor.
+    performance"), it can only act for the site: then the user must have consented to both, the purpose and the vendor,
+    and the publisher must not have ruled consent out.
     """
     if purpose in declared.consent or purpose in declared.interest:
         return permits(tc, vendor, purpose, declared)
     return (
         (tc.disclosed is None or vendor in tc.disclosed)
-        and _strictest_restriction(tc, vendor, purpose) != _NOT_ALLOWED
+        and _strictest_restriction(tc, vendor, purpose) in (None, _REQUIRE_CONSENT)
         and consents_to(tc, purpose)
         and vendor in tc.vendors
     )

@@ -29,12 +29,14 @@ class UsPrivacy:
     opt_out_sale: str
     lspa_covered: str
 
-    @property
-    def answer(self) -> SaleAnswer:
-        """Opted out also where no notice was given, and where the characters contradict each other."""
+    def answer(self, *, strict: bool = False) -> SaleAnswer:
+        """Opted out also where no notice was given, and where the characters contradict each other.
+
+        `strict`: also where they do not tell whether notice was given.
+        """
         if (self.notice, self.opt_out_sale, self.lspa_covered) == ("-", "-", "-"):
             return SaleAnswer.NO_OPINION
-        if self.opt_out_sale == "N" and self.notice != "N":
+        if self.opt_out_sale == "N" and (self.notice == "Y" or (self.notice == "-" and not strict)):
             return SaleAnswer.NOT_OPTED_OUT
         return SaleAnswer.OPTED_OUT
 

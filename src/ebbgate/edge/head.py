@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ebbgate.collect import cookies
+from ebbgate.collect.request import TOO_MANY
 from ebbgate.consent.cmp_cookies import is_consent_cookie
 from ebbgate.consent.place import PLACE_HEADERS
 
@@ -87,11 +88,17 @@ def one_cookie(raw: bytes, name: str) -> str | None:
 
 
 def read_cookies(raw: bytes) -> tuple[tuple[str, str], ...]:
-    """Allow-listed cookies in header order, the first of a name. Names must be plain ASCII tokens (no Unicode blanks: §4.11)."""
-    if not raw or len(raw) > MAX_COOKIE_HEADER:
+    """Allow-listed cookies in header order, the first of a name. Names must be plain ASCII tokens (no Unicode blanks: §4.11).
+
+    `TOO_MANY` alone for a header that is too long to be read: what it refused must not look like silence.
+    """
+    if not raw:
         return ()
+    parts = raw.split(b";", MAX_COOKIES) if len(raw) <= MAX_COOKIE_HEADER else []
+    if not 0 < len(parts) <= MAX_COOKIES:
+        return TOO_MANY
     found: dict[str, str] = {}
-    for part in raw.split(b";", MAX_COOKIES)[:MAX_COOKIES]:
+    for part in parts:
         name_bytes, eq, value = part.strip(b" \t").partition(b"=")
         if not eq or not name_bytes.isascii():
             continue

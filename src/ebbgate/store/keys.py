@@ -94,13 +94,17 @@ class KeyRing:
     def load(cls, directory: Path) -> KeyRing:
         """Read the files. Raises ConfigError when one is missing, wrong, or readable by others."""
         if not directory.is_dir():
-            raise ConfigError(f"no keys in {directory}", code="keys", hint="`ebbgate init` makes them.")
+            hint = "`ebbgate init` makes them beside an ebbgate.toml; --config names another ebbgate.toml."
+            raise ConfigError(f"no keys in {directory}", code="keys", hint=hint)
         _private(directory, 0o077, "chmod 700")
-        data, pepper, log_seed = (_read(directory / name) for name in _FILES)
+        data, pepper, log_seed = (_read(directory / name, KEY_BYTES) for name in _FILES)
         try:
             node = _read(directory / "node").decode("ascii").strip()
         except UnicodeDecodeError:
             node = ""
+        if not _NODE.fullmatch(node):
+            hint = "1 to 32 of a-z, 0-9 and -, the name by which log entries know this node"
+            raise ConfigError(f"{directory / 'node'} holds no usable name", code="keys", hint=hint)
         return cls(data, pepper, log_seed, node)
 
     def seal(self, plain: bytes, aad: bytes) -> bytes:
@@ -151,6 +155,21 @@ class KeyRing:
         """Ed25519 seed of the log's checkpoints."""
         return self._log_seed
 
+    def mark(self) -> bytes:
+        """What a store keeps to know its keys again (`differs`): a digest of the pepper, and that digest sealed."""
+        own = self._derive("store", "mark")
+        return own + self.seal(own, b"mark")
+
+    def differs(self, mark: bytes) -> str:
+        """Name of the key file that is not the one by which `mark` was made; empty when both are."""
+        own = self._derive("store", "mark")
+        if mark[:DIGEST_BYTES] != own:
+            return "pepper.key"
+        try:
+            return "" if self.open(mark[DIGEST_BYTES:], b"mark") == own else "data.key"
+        except StoreBroken:
+            return "data.key"
+
     def _derive(self, *parts: str) -> bytes:
         # Lengths stand before the parts, so that ("a", "bc") and ("ab", "c") differ.
         return self._hmac("".join([f"{len(part)}:{part}" for part in parts]))
@@ -193,14 +212,17 @@ def _write(path: Path, content: bytes) -> None:
         os.close(directory)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, length: int | None = None) -> bytes:
     try:
         _private(path, 0o077, "chmod 600")
-        return path.read_bytes()
+        found = path.read_bytes()
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror})", code="keys", hint="Restore it, or check its owner."
         ) from None
+    if length is not None and len(found) != length:
+        raise ConfigError(f"{path} is not a key of {length} bytes", code="keys", hint="Restore it from your copy of the keys.")
+    return found
 
 
 def _private(path: Path, forbidden: int, remedy: str) -> None:

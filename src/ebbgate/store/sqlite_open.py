@@ -9,6 +9,7 @@ import apsw
 
 from ebbgate.errors import StoreBroken
 from ebbgate.store.duplicates import DuplicateWindow
+from ebbgate.store.key_mark import check_keys
 from ebbgate.store.keys import KeyRing
 from ebbgate.store.options import Options
 from ebbgate.store.parked import ParkedRows
@@ -32,6 +33,7 @@ def open_state(path: Path, keys: KeyRing, options: Options) -> tuple[State, list
         db = writer(path, synchronous=options.synchronous, vfs=options.vfs)
         Delivery.create(db)
         sync_directory(directory)
+        check_keys(directory, keys)
         checking = (directory / MARKER).exists()
         if checking:
             _check(db, path.name)

@@ -16,6 +16,7 @@ import apsw
 
 from ebbgate.audit.entry import Entry
 from ebbgate.errors import ConfigError
+from ebbgate.store.key_mark import check_keys
 from ebbgate.store.keys import KeyRing
 from ebbgate.store.protocol import DeadLetter, EventTrace, Logged, QueueState
 from ebbgate.store.sqlite_connect import check_library, immediate, translate, writer
@@ -37,6 +38,7 @@ class SqliteVisitor:
             raise ConfigError(
                 f"{self._path}: no store there", code="store_absent", hint="It appears when `ebbgate serve` first runs."
             )
+        check_keys(self._path.parent, self._keys)
         self._lock = os.open(self._path.parent / "commit.lock", os.O_RDWR | os.O_CREAT, 0o600)
         self._delivery = Delivery(writer(self._path), self._keys, Numbers(0))
         self._delivery.learn()

@@ -336,7 +336,11 @@ class Writer:
         """Whether more than the reserve is free; asked of the system at most ten times a second."""
         now = time.monotonic()
         if now >= self._room_until:
-            found = os.statvfs(self._state.directory)
+            try:
+                # Of the segment's file: a folder that was removed under the gateway takes writes and keeps nothing.
+                found = os.statvfs(self._state.active.path)
+            except OSError:
+                raise StoreBroken("the store's files are gone", code="store_gone", hint="Who removed them?") from None
             if found.f_bavail * found.f_frsize < self._state.options.min_free_bytes:
                 return False
             self._room_until = now + _ROOM_S

@@ -23,6 +23,14 @@ def refused(obj: Any, trust: Trust = Trust.BROWSER) -> EventError:
     return caught.value
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """{"a": {"a": … 1}} with so many objects."""
+    found: Any = 1
+    for _ in range(levels):
+        found = {"a": found}
+    return dict(found)
+
+
 PURCHASE: dict[str, Any] = {
     "event": "purchase",
     "id": "A-1009",
@@ -138,8 +146,8 @@ def test_gpc_of_the_request_survives_the_events_own_object() -> None:
         ({"properties": {"a": [{"b": 1}]}}, "field_type"),
         ({"properties": {"a.b": 1}}, "property_name"),
         ({"properties": {"ana@example.com": 1}}, "property_name"),
-        ({"properties": {"a": {"b": {"c": {"d": {"e": 1}}}}}}, "property_depth"),
-        ({"properties": {f"p{i}": i for i in range(256)}}, "too_many_properties"),
+        ({"properties": nested(16)}, "property_depth"),
+        ({"properties": {f"g{n}": {f"p{i}": i for i in range(200)} for n in range(2)}}, "too_many_properties"),
     ],
 )
 def test_refuses_what_is_not_an_event(change: dict[str, Any], code: str) -> None:
@@ -147,6 +155,14 @@ def test_refuses_what_is_not_an_event(change: dict[str, Any], code: str) -> None
     error = refused({"event": "page_view", **change})
     assert error.code == code
     assert "ana@example.com" not in error.message + error.hint
+
+
+def test_takes_properties_up_to_the_bounds_of_the_contract() -> None:
+    """256 properties, or one as deep as a body of sixteen levels can hold it, are taken (DESIGN §5.1)."""
+    wide, _ = parse({"event": "page_view", "properties": {f"p{i}": i for i in range(256)}})
+    assert sum(path.startswith("properties.") for path in wide.fields) == 256
+    deep, _ = parse({"event": "page_view", "properties": nested(15)})
+    assert deep.fields["properties." + ".".join("a" * 15)] == 1
 
 
 def test_suggests_the_recommended_name() -> None:

@@ -129,25 +129,25 @@ def test_absent_fields_are_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "permits", "opted_out"),
+    ("section", "permits", "denied", "opted_out"),
     [
-        (usnat(), True, False),
-        (usnat(opt_out=1), False, True),
-        (usnat(gpc=True), False, True),
-        (usnat(notice=2), False, False),
-        (usnat(notice=0), False, False),
-        (usnat(notice=1, opt_out=0), False, False),
-        (usnat(notice=0, opt_out=0), False, False),
-        (usnat(child=1), False, True),
-        (usnat(child=2), True, False),
-        (usnat(provider=1), False, True),
-        (usnat(gpc=None), True, False),
+        (usnat(), True, False, False),
+        (usnat(opt_out=1), False, True, True),
+        (usnat(gpc=True), False, True, True),
+        (usnat(notice=2), False, True, False),
+        (usnat(notice=0), False, True, False),
+        (usnat(notice=1, opt_out=0), False, True, False),
+        (usnat(notice=0, opt_out=0), False, False, False),
+        (usnat(child=1), False, True, True),
+        (usnat(child=2), True, False, False),
+        (usnat(provider=1), False, True, True),
+        (usnat(gpc=None), True, False, False),
     ],
 )
-def test_meaning_of_the_national_section(section: str, permits: bool, opted_out: bool) -> None:
+def test_meaning_of_the_national_section(section: str, permits: bool, denied: bool, opted_out: bool) -> None:
     """The decision table of specs/consent.md §2.3."""
     answer = gpp_us.answer(gpp_us.decode_section(7, section))
-    assert (answer.permits_all, answer.opted_out) == (permits, opted_out)
+    assert (answer.permits_all, answer.denied, answer.opted_out) == (permits, denied, opted_out)
 
 
 def test_meaning_of_state_sections() -> None:

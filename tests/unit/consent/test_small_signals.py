@@ -70,7 +70,7 @@ def test_additional_consent_refuses(bad: str) -> None:
 )
 def test_us_privacy_answers(raw: str, answer: SaleAnswer) -> None:
     """Opt-out, no chance to opt out, and contradictions are all a refusal of sale."""
-    assert us_privacy.decode(raw).answer is answer
+    assert us_privacy.decode(raw).answer() is answer
 
 
 @pytest.mark.parametrize("bad", ["", "1yn-", "1YNN ", "2YNN", "1YN", "YNN1", "1YN\n", "1ＹNN"])

@@ -130,7 +130,7 @@ def test_purpose_one_treatment_is_no_consent() -> None:
 
 
 def test_undeclared_purpose_of_the_site_needs_both_consents() -> None:
-    """GA4 for purpose 8, which Google does not declare: purpose and vendor consented, disclosed, not restricted."""
+    """GA4 for purpose 8, which Google does not declare: purpose and vendor consented, disclosed, consent not ruled out."""
     yes: dict[str, object] = {"purposes": (8,), "vendors": (755,)}
     assert not permits(string(**yes), 755, 8, GOOGLE)
     assert permits_processing_for_site(string(**yes), 755, 8, GOOGLE)
@@ -138,6 +138,8 @@ def test_undeclared_purpose_of_the_site_needs_both_consents() -> None:
     assert not permits_processing_for_site(string(**{**yes, "vendors": ()}), 755, 8, GOOGLE)
     assert not permits_processing_for_site(string(**yes, disclosed=(1,)), 755, 8, GOOGLE)
     assert not permits_processing_for_site(string(**yes, restrictions=[(8, 0, [(755, 755)])]), 755, 8, GOOGLE)
+    assert permits_processing_for_site(string(**yes, restrictions=[(8, 1, [(755, 755)])]), 755, 8, GOOGLE)
+    assert not permits_processing_for_site(string(**yes, restrictions=[(8, 2, [(700, 800)])]), 755, 8, GOOGLE)
     assert permits_processing_for_site(string(purposes=(1,), vendors=(755,)), 755, 1, GOOGLE)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hmac
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,19 @@ def test_keys_are_silent() -> None:
         pickle.dumps(keys)
     with pytest.raises(TypeError):
         copy.copy(keys)
+
+
+def test_a_file_that_is_no_key_is_named(tmp_path: Path) -> None:
+    """The operator learns which file to restore: a key cut short, a node without a usable name."""
+    KeyRing.create(tmp_path / "keys")
+    for name, content in (("pepper.key", b"short"), ("node", b"Node 1\n")):
+        path = tmp_path / "keys" / name
+        before = path.read_bytes()
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=re.escape(str(path))):
+            KeyRing.load(tmp_path / "keys")
+        path.write_bytes(before)
+    KeyRing.load(tmp_path / "keys")
 
 
 def test_wrong_lengths_are_refused() -> None:

@@ -130,6 +130,9 @@ class TestRestart:
         async with opened(tmp_path) as store:
             await store.append([event(1)])
         other = SqliteStore(tmp_path / "ebbgate.db", KeyRing.ephemeral(), Options(min_free_bytes=0))
+        with pytest.raises(ConfigError, match=r"pepper\.key"):
+            await other.open()
+        (tmp_path / "keys.mark").unlink()  # as stores of older versions have none
         await other.open()
         with pytest.raises(StoreBroken):
             await other.due(await take(other), limit=1, now_ms=NOW)
