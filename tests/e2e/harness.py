@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ctypes
 import json
 import os
 import signal
@@ -41,6 +42,11 @@ def _processor_s(pid: int, otherwise: float) -> float:
         used = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
         return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
     return otherwise
+
+
+def _ends_with_us() -> None:
+    """In the child: a test run that is killed leaves no gateway behind (prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Gateway:
@@ -87,6 +93,7 @@ class Gateway:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "ebbgate", "serve", "--config", str(self.config),
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env={**os.environ, **environment},
+            preexec_fn=_ends_with_us if sys.platform == "linux" else None,
         )  # fmt: skip
         serving: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._reader = asyncio.create_task(self._read(serving))
