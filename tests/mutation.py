@@ -1,7 +1,9 @@
-"""Mutation testing of what decides: `python -m tests.mutation [--only NAME] [--every N]`, or `make mutation`. Takes half an hour.
+"""Mutation testing of what decides: `python -m tests.mutation [--only NAME] [--every N] [--survivors]`, or `make mutation`.
 
 Each mutant is one change of a comparison, a boolean, a constant or a return in a copy of the tree; the tests of that room run on it
-with -x. A mutant that no test notices survives. `docs/reference/mutation.md` explains the survivors (issue 4).
+with -x. A mutant that no test notices survives. `docs/reference/mutation.md` explains the survivors (issue 4). All of them take about
+an hour. What is known is kept in `.mutation.jsonl`, a line a mutant, so that a run which was stopped goes on where it was, and
+`--survivors` asks the tests of today about those that survived before.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -18,22 +22,27 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+STATE: Final = ROOT / ".mutation.jsonl"
 #: What is changed, and the tests that must notice, the quickest first.
 TARGETS: Final = {
     "src/ebbgate/policy/decide.py": (
-        "tests/unit/policy/test_decide.py", "tests/unit/policy/test_memo.py", "tests/unit/policy/test_recheck.py",
-        "tests/property/test_policy_decide.py",
+        "tests/unit/policy/test_decide.py", "tests/unit/policy/test_decide_edges.py", "tests/unit/policy/test_memo.py",
+        "tests/unit/policy/test_recheck.py", "tests/property/test_policy_decide.py",
     ),
     "src/ebbgate/policy/clean.py": (
-        "tests/unit/policy/test_clean.py", "tests/unit/policy/test_recheck.py", "tests/property/test_policy_together.py",
-        "tests/property/test_policy_decide.py", "tests/unit/destinations/test_cli.py",
+        "tests/unit/policy/test_clean.py", "tests/unit/policy/test_decide_edges.py", "tests/unit/policy/test_recheck.py",
+        "tests/unit/policy/test_memo.py",
+        "tests/unit/destinations/test_cli.py", "tests/property/test_policy_together.py", "tests/property/test_policy_decide.py",
     ),
     "src/ebbgate/consent/resolve.py": (
         "tests/unit/consent/test_resolve.py", "tests/unit/consent/test_resolve_one_signal.py",
-        "tests/unit/consent/test_resolve_result.py", "tests/property/test_consent_properties.py",
+        "tests/unit/consent/test_resolve_result.py", "tests/unit/consent/test_malformed_parts.py",
+        "tests/unit/consent/test_resolve_told.py",
+        "tests/property/test_consent_properties.py",
     ),
 }  # fmt: skip
 FLOOR: Final = 0.9
@@ -164,46 +173,89 @@ def survives(mutant: Mutant, folder: Path) -> bool:
     return done.returncode == 0
 
 
+class Book:
+    """What is known of each mutant, on disk. A mutant is told by its whole text, so a changed source is asked about anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, Lock()
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        self.killed: dict[str, bool] = {one["key"]: one["killed"] for one in map(json.loads, lines)}
+
+    def note(self, mutant: Mutant, killed: bool) -> None:
+        """One answer, at once on disk."""
+        line = {"key": key(mutant), "file": mutant.file, "line": mutant.line, "what": mutant.what, "killed": killed}
+        with self._lock:
+            self.killed[key(mutant)] = killed
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def key(mutant: Mutant) -> str:
+    """A mutant's name: the digest of its file and text."""
+    return hashlib.sha256(f"{mutant.file}\0{mutant.text}".encode()).hexdigest()
+
+
+def ask(waiting: list[Mutant], workers: int, book: Book) -> str:
+    """Runs the tests on each mutant and notes the answers. Returns a file whose tests fail without any change, or ""."""
+    done, began, lock = 0, time.monotonic(), Lock()
+    with TemporaryDirectory() as scratch:
+        folders = [Path(scratch) / str(n) for n in range(workers)]
+        for folder in folders:
+            for name in ("src", "tests", "policies", "docs"):
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+            shutil.copy(ROOT / "pyproject.toml", folder)
+        for file in sorted({m.file for m in waiting}):
+            if not survives(Mutant(file, 0, "nothing", (folders[0] / file).read_text(encoding="utf-8")), folders[0]):
+                return file
+        free = list(folders)
+
+        def one(mutant: Mutant) -> None:
+            nonlocal done
+            folder = free.pop()
+            try:
+                killed = not survives(mutant, folder)
+            finally:
+                free.append(folder)
+            book.note(mutant, killed)
+            with lock:
+                done += 1
+                if not killed or done % 20 == 0:
+                    said = "" if killed else f"  SURVIVED {mutant.file}:{mutant.line}: {mutant.what}"
+                    print(f"{done}/{len(waiting)} in {time.monotonic() - began:.0f} s{said}", flush=True)
+
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(one, waiting))
+    return ""
+
+
 def main() -> int:
     """Print every survivor and the share that was killed; 1 below the floor."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="part of a file's name")
     parser.add_argument("--every", type=int, default=1, help="only every n-th mutant")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--survivors", action="store_true", help="ask again about those that survived")
+    parser.add_argument("--anew", action="store_true", help="forget what is known")
     chosen = parser.parse_args()
+    if chosen.anew:
+        STATE.unlink(missing_ok=True)
+    book = Book(STATE)
     found = [m for file in TARGETS if chosen.only in file for m in mutants(file)][:: chosen.every]
-    started = time.monotonic()
-    with TemporaryDirectory() as scratch:
-        folders = [Path(scratch) / str(n) for n in range(chosen.workers)]
-        for folder in folders:
-            for name in ("src", "tests", "policies", "docs"):
-                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-            shutil.copy(ROOT / "pyproject.toml", folder)
-        for file in {m.file for m in found}:
-            if not survives(Mutant(file, 0, "nothing", (ROOT / file).read_text(encoding="utf-8")), folders[0]):
-                print(f"{file}: its tests fail without any change: mend that first")
-                return 2
-        free = list(folders)
-
-        def one(mutant: Mutant) -> bool:
-            folder = free.pop()
-            try:
-                return survives(mutant, folder)
-            finally:
-                free.append(folder)
-
-        with ThreadPoolExecutor(chosen.workers) as pool:
-            results = list(zip(found, pool.map(one, found), strict=True))
+    waiting = [m for m in found if book.killed.get(key(m), False) is False and (chosen.survivors or key(m) not in book.killed)]
+    print(f"{len(found)} mutants, {len(found) - len(waiting)} known", flush=True)
+    if broken := ask(waiting, chosen.workers, book):
+        print(f"{broken}: its tests fail without any change: mend that first")
+        return 2
     for file in TARGETS:
-        ours = [(m, alive) for m, alive in results if m.file == file]
-        for mutant, alive in ours:
-            if alive:
+        ours = [m for m in found if m.file == file]
+        for mutant in ours:
+            if not book.killed[key(mutant)]:
                 print(f"{mutant.file}:{mutant.line}: {mutant.what}")
         if ours:
-            killed = sum(not alive for _, alive in ours)
+            killed = sum(book.killed[key(m)] for m in ours)
             print(f"{file}: {killed} of {len(ours)} killed, {killed / len(ours):.1%}")
-    share = sum(not alive for _, alive in results) / max(1, len(results))
-    print(f"in all {share:.1%} of {len(results)} in {time.monotonic() - started:.0f} s")
+    share = sum(book.killed[key(m)] for m in found) / max(1, len(found))
+    print(f"in all {share:.1%} of {len(found)}")
     return 0 if share >= FLOOR else 1
 
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from ebbgate.destinations.reference import markdown
 from ebbgate.destinations.registry import BUILT_IN
+from ebbgate.edge.openapi import page as openapi_page
 from ebbgate.fields import FIELDS, GROUPS, ITEM_KEYS
 from ebbgate.model import Outcome, Reason
 from ebbgate.policy.words import reason_text
@@ -92,11 +93,17 @@ def destinations() -> str:
     return markdown(BUILT_IN)
 
 
+def http() -> str:
+    """`http.md`: every route, parameter and code, from the OpenAPI documents."""
+    return openapi_page.markdown()
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "fields.md": fields,
     "words.md": words,
     "settings.md": settings,
     "destinations.md": destinations,
+    "http.md": http,
 }
 
 

@@ -25,6 +25,7 @@ from ebbgate.edge.consent import ConsentEndpoint
 from ebbgate.edge.dialects import Dialects
 from ebbgate.edge.doctor import DoctorEndpoint
 from ebbgate.edge.events import EventsEndpoint
+from ebbgate.edge.limits import RateLimit
 from ebbgate.edge.metrics import render_metrics
 from ebbgate.edge.public import public_app
 from ebbgate.edge.serving import address, listen, served
@@ -44,8 +45,7 @@ from ebbgate.store.protocol import Store
 
 DAY_MS = 24 * 3600 * 1000
 BUSY_REQUESTS = 8  #: requests being decided or stored at once from which on the intake comes first
-YIELD_S = 0.004  #: for each of them
-MOST_YIELD_S = 0.25
+BUSY_S = 0.1  #: for how long after that: between two rounds of requests none is under way
 
 
 def clock_ms() -> int:
@@ -109,6 +109,7 @@ class Gateway:
         now_ms: Callable[[], int] = clock_ms,
     ) -> None:
         self.settings = settings
+        self._busy_until_s = 0.0
         self.keys = keys or KeyRing.load(settings.keys.directory)
         self.configured = configure_destinations(settings)
         facts = facts_of(DESTINATIONS)
@@ -121,9 +122,7 @@ class Gateway:
             min_free_bytes=settings.store.min_free_bytes,
         )
         lanes = [open_lane(c.destination, c.settings, deadline_s=settings.delivery.deadline_s) for c in self.configured.values()]
-        self.runner = Runner(
-            lanes, store=self.store, policies=lambda: self.policies.current, throttle=self._throttle, node=self.keys.node
-        )
+        self.runner = Runner(lanes, store=self.store, policies=lambda: self.policies.current, busy=self._busy, node=self.keys.node)
         self.choices = Choices(
             self.store, self.keys, clock_ms=now_ms, entropy=os.urandom, wake=self.runner.wake, bounds=settings.holds
         )
@@ -143,8 +142,16 @@ class Gateway:
         self.sites = Sites(settings.sites)
         self.visitors = Visitors(settings.server.trusted_proxies)
         self._now_ms = now_ms
+        limits = settings.limits
+        self.limits = (
+            RateLimit(limits, self.sites, self.visitors, prefix=settings.server.prefix, now_s=time.monotonic, entropy=os.urandom)
+            if limits.per_address_per_s or limits.per_key_per_s
+            else None
+        )
         self.public = self._public_app()
-        self.admin = admin_app(settings.admin.tokens, self.problems, metrics=self._metrics, queues=self.store.queues)
+        self.admin = admin_app(
+            settings.admin.tokens, self.problems, metrics=self._metrics, queues=self.store.queues, prefix=settings.server.prefix
+        )
         self.collect_at = ""
         self.admin_at = ""
 
@@ -164,6 +171,7 @@ class Gateway:
             self.keys,
             cookie,
             govern=self.pipeline.govern,
+            purposes=lambda: {rule.name for policy in self.policies.current.policies for rule in policy.consent.purposes},
             drained=self.runner.drained,
             clock_ms=self._now_ms,
             durability=self.store.durability,
@@ -171,7 +179,9 @@ class Gateway:
         status = StatusEndpoint(
             self.sites, self.visitors, self.choices, self.keys, cookie, govern=self.pipeline.govern, clock_ms=self._now_ms
         )
-        dialects = Dialects(server, self.sites, self.visitors, self.pipeline, self.choices, self.keys, clock_ms=self._now_ms)
+        dialects = Dialects(
+            server, self.sites, self.visitors, self.pipeline, self.choices, self.keys, cookie, clock_ms=self._now_ms
+        )
         doctor = DoctorEndpoint(
             self.keys,
             self.visitors,
@@ -179,7 +189,17 @@ class Gateway:
             policies=lambda: len(self.policies.current.policies),
             clock_ms=self._now_ms,
         )
-        return public_app(server.prefix, events, consent, status, dialects, doctor, self.problems, gpc_since=server.gpc_well_known)
+        return public_app(
+            server.prefix,
+            events,
+            consent,
+            status,
+            dialects,
+            doctor,
+            self.problems,
+            gpc_since=server.gpc_well_known,
+            limits=self.limits,
+        )
 
     def _watching(self, watch: Callable[[Decided, Status], None] | None) -> Callable[[Decided, Status], None]:
         """Counts every event that was taken, then shows it to whoever else watches."""
@@ -192,16 +212,18 @@ class Gateway:
 
         return see
 
-    def _throttle(self) -> float:
-        """Seconds that a delivery leaves to the intake before its next request: none until requests queue up."""
-        waiting = self.pipeline.under_way
-        return 0.0 if waiting < BUSY_REQUESTS else min(MOST_YIELD_S, waiting * YIELD_S)
+    def _busy(self) -> bool:
+        """True while requests queue up: deliveries leave the event loop to them (`deliver/pace.py`)."""
+        now_s = time.monotonic()
+        if self.pipeline.under_way >= BUSY_REQUESTS:
+            self._busy_until_s = now_s + BUSY_S
+        return now_s < self._busy_until_s
 
     def problems(self) -> list[str]:
         """Why the gateway is not ready: empty when events can be taken."""
         found = []
         if not self.store.healthy():
-            found.append("the store cannot be written")
+            found.append("the store cannot be written: its disk is full, or a write failed (see the log)")
         if self.policies.current is None:
             found.append("no policy is loaded")
         return found
@@ -229,7 +251,7 @@ class Gateway:
         if self.settings.delivery.enabled:
             await self.runner.start()
             stack.push_async_callback(self.runner.stop)
-        for chore in (self._reload_forever(), self._tend_forever(), self.recorder.run()):
+        for chore in (self._reload_forever(), self._tend_forever(), self._watch_store(), self.recorder.run()):
             stack.push_async_callback(_cancel, asyncio.create_task(chore))
         await stack.enter_async_context(
             served(
@@ -267,6 +289,8 @@ class Gateway:
             policy=self.policies.current.digest,
             refused=bool(self.policies.problems),
             blocked={name: lane.figures.blocked for name, lane in self.runner.states().items()},
+            limited=self.limits.refused if self.limits else {},
+            senders=self.limits.remembered if self.limits else 0,
         )
 
     async def _record_policies(self) -> None:
@@ -280,14 +304,35 @@ class Gateway:
 
     async def _reload_forever(self) -> None:
         """Look at the policy files again and again; only a good revision that differs is put in force (DESIGN §4)."""
+        refused = False
         while True:
             await asyncio.sleep(self.settings.policies.reload_s)
             result = await asyncio.to_thread(self.policies.reload)
             if result.activated:
                 await self._record_policies()
                 self.runner.wake(self.configured)
+                refused = False
             elif result.broken:
-                log.get().error("policy.refused", problems=len(result.problems), hint="the revision in force stays")
+                refused, first = True, result.problems[0]
+                log.get().error(
+                    "policy.refused", problems=len(result.problems), file=first.file, line=first.line, code=first.code,
+                    hint="the revision in force stays; `ebbgate check` tells more",
+                )  # fmt: skip
+            elif refused and not self.policies.problems:
+                refused = False
+                log.get().info("policy.restored", digest=self.policies.current.digest[:12])
+
+    async def _watch_store(self) -> None:
+        """Say once when the store takes nothing more, and once when it takes events again."""
+        well = True
+        while True:
+            if self.store.healthy() != well:
+                well = not well
+                if well:
+                    log.get().info("store.writable")
+                else:
+                    log.get().error("store.unwritable", hint="events are answered 503 until there is room")
+            await asyncio.sleep(1)
 
     async def _tend_forever(self) -> None:
         """Parked events: what a crash cut short is finished, and what waited too long is shredded."""

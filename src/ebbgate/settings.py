@@ -70,6 +70,18 @@ class ServerSettings(_Part):
     )
 
 
+class LimitSettings(_Part):
+    """How often one sender may send (edge/limits.py); over it the answer is 429 with Retry-After. 0 = no limit."""
+
+    per_address_per_s: float = Field(
+        default=0, ge=0, le=1e6, description="Requests a second of one client address (IPv6: its /64), on average. 0: no limit."
+    )
+    per_address_burst: int = Field(default=500, ge=1, description="Requests that it may send at once.")
+    per_key_per_s: float = Field(default=0, ge=0, le=1e6, description="Requests a second with one server key. 0: no limit.")
+    per_key_burst: int = Field(default=5000, ge=1, description="Requests that may come with it at once.")
+    remembered: int = Field(default=100_000, ge=100, description="Addresses remembered at once, as keyed hashes.")
+
+
 class AdminSettings(_Part):
     """The admin host: never the public listener."""
 
@@ -151,6 +163,7 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
     admin: AdminSettings = AdminSettings()
     store: StoreSettings = StoreSettings()
     keys: KeySettings = KeySettings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -99,6 +100,11 @@ LEAKS: Final[Mapping[str, Plant]] = {
     "card number as a number": _set("payment", 4111111111111111),
     "address of a visitor": _into("client_ip_address", "203.0.113.201"),
     "IBAN": _set("account", "DE89 3704 0044 0532 0130 00"),
+    "e-mail backwards": _set("x", MAIL[::-1]),
+    "e-mail in gzip in base64": _set("x", base64.b64encode(gzip.compress(MAIL.encode())).decode()),
+    "MD5 of an e-mail": _into("x", hashlib.md5(MAIL.encode()).hexdigest()),
+    "SHA-1 of an e-mail": _into("x", hashlib.sha1(MAIL.encode()).hexdigest()),
+    "SHA-256 of an e-mail of somebody else": _into("em", hashlib.sha256(MAIL.encode()).hexdigest()),
     "token": _set("auth", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"),
 }
 
@@ -205,3 +211,41 @@ def test_of_many_rows_each_shows_only_what_its_own_event_may() -> None:
     assert same.leak_of_many(plain, [odd], [mail], {}, lambda some: plain) == "card_number"
     assert same.leak_of_many(plain, [{**odd, "list": ["x@y.example"]}], [mail], {}, lambda some: plain) == "email"
     assert same.leak_of_many(plain, [{**odd, "list": [1e30, 2.5e9]}], [mail], {}, lambda some: plain) != UNREADABLE
+
+
+def test_a_wrong_guess_about_a_mapping_hides_nothing() -> None:
+    """What stood under a key for many events is no promise: a value that is another event's is found at once, and later too."""
+    same, plain = looks(), request_of()
+    people = [_event(**{"user.email": f"p{i}@example.com", "user.city": "Berlin", "user.country": "DE"}) for i in range(20)]
+    rows: list[dict[str, Any]] = [{"who": one.fields["user.email"], "city": one.fields["user.city"], "n": 1} for one in people]
+    assert same.leak_of_many(plain, rows, people, {}, lambda some: plain) == ""
+    for wrong in ({"who": "p1@example.com"}, {"city": "petra@example.com"}, {"n": "petra@example.com"}, {"n": 4111111111111111}):
+        spoilt = [*rows[:19], {**rows[19], **wrong}]
+        assert same.leak_of_many(plain, spoilt, people, {}, lambda some: plain) in ("email", "card_number")
+        assert same.leak_of_many(plain, rows, people, {}, lambda some: plain) == ""
+    fewer = [replace(one, fields={"user.city": "Berlin"}) for one in people]
+    assert same.leak_of_many(plain, rows, fewer, {}, lambda some: plain) == "email"
+
+
+def test_json_within_a_row_is_looked_into() -> None:
+    """A list of products as text passes when it is the event's own, and is searched when it is not; so is any other JSON."""
+    items: tuple[Mapping[str, Any], ...] = ({"id": "SKU-1", "name": "Tea"},)
+    one = _event(**{"order.items": items})
+    for text, said in (
+        (json.dumps(items, separators=(",", ":")), ""),
+        (json.dumps([{"id": "SKU-1", "name": MAIL}]), "email"),
+        (json.dumps({"deep": json.dumps({"mail": MAIL})}), "email"),
+        ("{broken " + MAIL, "email"),
+    ):
+        assert looks().leak_of_many(request_of(), [{"items": text}], [one], {}, lambda some: request_of()) == said
+
+
+def test_memory_of_mappings_is_bounded() -> None:
+    """However many sets of keys a site makes up, only so many are remembered, and none that is personal data itself."""
+    same = looks()
+    for i in range(1200):
+        assert same.leak_of_many(request_of(), [{f"k{i}": 1}], [_event()], {}, lambda some: request_of()) == ""
+    assert len(same._mappings) <= 512
+    own = _event(**{"user.email": MAIL})
+    assert same.leak_of_many(request_of(), [{MAIL: "x"}], [own], {}, lambda some: request_of()) == ""
+    assert (MAIL,) not in same._mappings

@@ -39,7 +39,7 @@ MANY = """\
     hash: [user.email, user.phone]
     pseudonymise: [click]
     keep_url_parameters: [utm_source]
-    if_refused: {send_limited: {send: [event, order.value], add: {limited_data_use: true}}}
+    if_refused: {send_limited: {send: [event, order.value], add: {opt_out: true}}}
   webhook:
     needs: nothing
     because: own records

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +31,7 @@ def doctor(
     local: Annotated[bool, typer.Option("--local", help="Ask the gateway on this machine whether it is ready.")] = False,
     url: Annotated[str, typer.Option(help="Look from outside: address of the path prefix, https://shop.example/e")] = "",
     page: Annotated[list[str] | None, typer.Option(help="With --url: origin of a page, in place of the settings' own.")] = None,
-    form: Annotated[Form, typer.Option("--format", help="With --url.")] = Form.TEXT,
+    form: Annotated[Form, typer.Option("--format", help="text or json")] = Form.TEXT,
 ) -> None:
     """Check settings, keys, policies and store; with --local the running gateway, with --url all that stands before it.
 
@@ -42,15 +44,17 @@ def doctor(
         _outside(settings, url, page or [], form)
         return
     problems = _ask(settings.server.host, settings.server.port) if local else _look(settings)
-    for problem in problems:
+    if form is Form.JSON:
+        typer.echo(json.dumps({"ok": not problems, "problems": problems}))
+    elif not problems:
+        typer.echo("  ✓ ready" if local else "  ✓ settings, keys, policies and store can be used")
+    for problem in problems if form is Form.TEXT else ():
         typer.echo(f"  ✗ {problem}")
     if problems:
         raise typer.Exit(1)
-    typer.echo("  ✓ ready" if local else "  ✓ settings, keys, policies and store can be used")
 
 
 def _outside(settings: Settings, url: str, pages: list[str], form: Form) -> None:
-    import json
     import time
     from dataclasses import asdict
     from urllib.parse import urlsplit
@@ -82,7 +86,6 @@ def _outside(settings: Settings, url: str, pages: list[str], form: Form) -> None
 
 def _ask(host: str, port: int) -> list[str]:
     import http.client
-    import json
 
     target = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104  the wildcard is compared, not bound
     connection = http.client.HTTPConnection(target, port, timeout=2)
@@ -104,5 +107,18 @@ def _look(settings: Settings) -> list[str]:
     try:
         Gateway(settings)
     except EbbgateError as error:
-        return [error.message + (f" ({error.hint})" if error.hint else "")]
+        # A finding that ends with its own hint says it once.
+        return [error.message + (f" ({error.hint})" if error.hint and not error.message.endswith(error.hint) else "")]
+    return _room(settings.store_path().parent, settings.store.min_free_bytes) if settings.store.url != "memory:" else []
+
+
+def _room(folder: Path, least: int) -> list[str]:
+    """What keeps the store's folder, or the one that it would be made in, from being written."""
+    place = next((p for p in (folder, *folder.absolute().parents) if p.exists()), folder)
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return [f"{place} cannot be written: the store stands there (check its owner and how it is mounted)"]
+    found = os.statvfs(place)
+    free = found.f_bavail * found.f_frsize
+    if free < least:
+        return [f"{place} has {free >> 20} MiB left, and below {least >> 20} MiB no event is taken (store.min_free_bytes)"]
     return []

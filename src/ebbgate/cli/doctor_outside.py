@@ -92,9 +92,12 @@ def examine(
     url = url.rstrip("/")
     try:
         status = ask(f"{url}/status")
+    except ssl.SSLError as error:
+        what = f"no secure connection ({error.reason or 'TLS failed'})"
+        return [Finding("reachable", False, what, "give the host a valid certificate; the gateway's own port speaks plain http")]
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
-        return [Finding("reachable", False, f"nobody answers ({why})", "is the name right, the proxy up, the certificate valid?")]
+        return [Finding("reachable", False, f"nobody answers ({why})", "is the name right, is the proxy up?")]
     if status.status != 200 or "opt_out_honored" not in status.json():
         return [
             Finding(
@@ -125,7 +128,7 @@ def _encrypted(url: str) -> Finding:
     if parts.scheme == "https":
         return Finding("encrypted", True, "https with a valid certificate")
     if parts.hostname in ("localhost", "127.0.0.1", "::1"):
-        return Finding("encrypted", None, "plain http on this machine")
+        return Finding("encrypted", None, "plain http on this machine", "enough for a trial; visitors need https")
     return Finding("encrypted", False, "plain http", "browsers keep no Secure cookie and no beacon is safe: serve it over https")
 
 
@@ -135,16 +138,18 @@ def _tag(url: str) -> Finding:
     except (OSError, http.client.HTTPException):
         return Finding("tag", False, "t.js is not answered", "the proxy must pass the whole prefix on")
     kind = tag.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if tag.status != 200 or kind != "text/javascript":
+    if tag.status != 200:
+        return Finding("tag", False, f"t.js is answered with status {tag.status}", "the proxy must pass the whole prefix on")
+    if kind != "text/javascript":
         return Finding(
-            "tag", False, f"t.js comes with status {tag.status} as {kind or 'no type'}", "exempt the prefix from rewriting"
+            "tag", False, f"t.js comes as {kind or 'no type'}: browsers refuse it", "let the proxy leave Content-Type alone"
         )
     if integrity(tag.body) != integrity():
         return Finding(
             "tag",
             False,
-            "t.js is not byte for byte the tag of this version",
-            "a proxy changes it, or a cache holds an old one: pages with a pinned integrity value refuse it",
+            "t.js is not byte for byte the tag of this version: pages with a pinned integrity value refuse it",
+            "let the proxy leave it alone and empty its cache; after an update of the gateway print the snippet anew: `ebbgate tag`",
         )
     return Finding("tag", True, "t.js is served whole, with the right type")
 
@@ -278,7 +283,7 @@ def _safari(url: str, origins: Sequence[str], resolver: Resolve) -> list[Finding
         try:
             near = {_first_half(a) for a in resolver(page)} & {_first_half(a) for a in resolver(host)}
         except OSError:
-            found.append(Finding("safari", None, f"{page}: its addresses cannot be found"))
+            found.append(Finding("safari", None, f"{page}: its addresses cannot be found", "run it where the names resolve"))
             continue
         if near:
             found.append(Finding("safari", True, f"{page}: page and gateway are neighbours in the network"))

@@ -34,7 +34,8 @@ path = "policies"
 
 [sites.shop]
 origins = ["https://shop.example"]
-server_keys = ["{key}"]
+server_keys = ["{key}"]         # of your servers: secret, more trusted than any page
+# write_keys = ["shop-web"]     # public, of clients that have one (Segment, RudderStack, Jitsu): when listed, browsers must send one
 
 # A destination runs only when it is configured here and a policy names it.
 # [destinations.ga4]
@@ -51,13 +52,12 @@ server_keys = ["{key}"]
 """
 
 SNIPPET = """\
-<!-- A page of yours posts its events to the gateway; the path should be on the page's own origin. -->
-<script>
-  fetch("/e/v1/events", {
-    method: "POST", keepalive: true, headers: {"content-type": "application/json"},
-    body: JSON.stringify({event: "page_view", id: crypto.randomUUID(), page: {url: location.href, title: document.title},
-                          consent: {purposes: {analytics: "granted", advertising: "denied"}}}),
-  });
+<!-- For the head of every page, on the site's own origin; printed anew by `ebbgate tag` after each update.
+     Nothing leaves before the visitor's answer is known: docs/guides/tag.md says which banners are heard by themselves. -->
+{tag}<script>
+  // Only where no banner of yours is heard: say yourself what was answered.
+  // ebb("consent", {{analytics: "granted", advertising: "denied"}});
+  // ebb("event", "purchase", {{order: {{id: "A-1009", value: 12, currency: "EUR"}}}});
 </script>
 """
 
@@ -69,13 +69,14 @@ def register(app: typer.Typer) -> None:
 
 def init(directory: Annotated[Path, typer.Argument(help="Where; made if absent.")] = Path(".")) -> None:
     """Make settings, policies with tests, the editor's schema and keys. Nothing that is there is overwritten."""
+    from ebbgate.edge.tag import snippet
     from ebbgate.policy.schema import policy_schema
     from ebbgate.policy.templates import templates
     from ebbgate.store.keys import KeyRing
 
     files = {
         "ebbgate.toml": SETTINGS.format(key=secrets.token_urlsafe(32)),
-        "snippet.html": SNIPPET,
+        "snippet.html": SNIPPET.format(tag=snippet("/e")),
         ".ebbgate/policy.schema.json": policy_schema(),
         **{f"policies/{name}": text for name, text in templates().items()},
     }

@@ -33,7 +33,7 @@ def main(
 
 
 def _add_commands() -> None:
-    from ebbgate.cli import audit, consent, destination, doctor, init, policy, queue, serve, sink, tag
+    from ebbgate.cli import audit, consent, destination, doctor, init, openapi, policy, queue, serve, sink, tag
 
     init.register(app)
     serve.register(app)
@@ -45,6 +45,7 @@ def _add_commands() -> None:
     sink.register(app)
     doctor.register(app)
     tag.register(app)
+    openapi.register(app)
 
 
 _add_commands()
@@ -55,14 +56,27 @@ def run() -> None:
     try:
         app()
     except EbbgateError as error:
-        typer.echo(f"ebbgate: {error.message}", err=True)
-        if error.hint:
-            typer.echo(f"  hint: {error.hint}", err=True)
-        raise SystemExit(2) from None
+        raise _stopped(error.message, error.hint) from None
     except BrokenPipeError:
         # The reader (head, less) has gone: nothing to tell, and the interpreter must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+        raise _stopped(f"{error.filename}: {what}" if error.filename else what, "Check its owner and the free space.") from None
+    except Exception as error:
+        # The store is read lazily: what SQLite says may come from any command. Everything else is a fault of ours.
+        if type(error).__module__ != "apsw":
+            raise
+        raise _stopped(f"the store cannot be read: {error}", "Its folder must be writable, also for reading.") from None
+
+
+def _stopped(message: str, hint: str) -> SystemExit:
+    """Say why the command could not run; the exit is to be raised."""
+    typer.echo(f"ebbgate: {message}", err=True)
+    if hint:
+        typer.echo(f"  hint: {hint}", err=True)
+    return SystemExit(2)
 
 
 if __name__ == "__main__":

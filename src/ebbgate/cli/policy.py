@@ -79,10 +79,10 @@ def _fix(found: list[Problem]) -> list[str]:
 
     changed = []
     for name in dict.fromkeys(p.file for p in found if p.line):
-        before = Path(name).read_text(encoding="utf-8")
+        before = Path(name).read_bytes().decode()  # bytes: line ends stay as they are
         after = fixed(before, [p for p in found if p.file == name])
         if after != before:
-            Path(name).write_text(after, encoding="utf-8")
+            Path(name).write_bytes(after.encode())
             changed.append(name)
     return changed
 
@@ -91,7 +91,7 @@ def _findings(
     paths: list[Path], facts: Mapping[str, DestinationFacts], configured: Collection[str] | None
 ) -> tuple[list[Problem], int]:
     """Problems of all policies and tests under `paths`, and how many files there are."""
-    from ebbgate.policy.load import errors_of, examine, is_test, load_policies, read_files, read_tests
+    from ebbgate.policy.load import errors_of, examine, is_test, load_policies, read_files, read_tests, unread_files
     from ebbgate.policy.report import ordered
     from ebbgate.policy.suite import lint_suites
 
@@ -102,6 +102,10 @@ def _findings(
     for policies in [*folders.values(), *([alone] if alone else [])]:
         found += examine(policies, facts, configured=configured, whole=policies is not alone)[1]
         files += len(policies)
+    for path in folders:
+        unread = unread_files(path)
+        found += unread
+        files += len(unread)
     for path in [p for p in paths if p.is_dir() or is_test(p)]:
         tests = read_tests(path)
         if tests and not errors_of(examine(read_files(path if path.is_dir() else path.parent), facts)[1]):
@@ -184,14 +188,17 @@ def _read_event(path: Path, country: str | None, region: str | None, now_ms: int
     """The event of a file, its consent signals and its place. Raises EbbgateError naming paths, never values."""
     from ebbgate.collect import native, segment
     from ebbgate.collect.strict_json import loads
-    from ebbgate.errors import ConfigError
+    from ebbgate.errors import ConfigError, EbbgateError
     from ebbgate.model import Place, Trust
 
     try:
         raw = typer.get_binary_stream("stdin").read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: the event cannot be read: {error.strerror}") from None
-    found = loads(raw)
+    try:
+        found = loads(raw)
+    except EbbgateError as error:
+        raise ConfigError(f"{path}: the event is not strict JSON", hint=error.hint) from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: an event is one JSON object")
     told = found.pop("place", None)

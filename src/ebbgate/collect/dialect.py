@@ -94,7 +94,8 @@ def each(
         try:
             found.append(one(index, item))
         except EventError as error:
-            found.append(Collected(None, error=error, id=name_of(item)))
+            # Without its traceback, which would hold all that was read of the event.
+            found.append(Collected(None, error=error.with_traceback(None), id=name_of(item)))
     return found
 
 

@@ -94,7 +94,7 @@ def collect(request: RawRequest, events: list[Any], place: Place, max_events: in
 
     def one(index: int, obj: Any) -> Collected:
         if not isinstance(obj, dict):
-            raise EventError("an event is not a JSON object", code="not_an_event")
+            raise EventError("an event is not a JSON object", code="not_an_event", hint='send {"event_type": "purchase", …}')
         name, original = _name(obj)
         time_ms = parse_time(obj.get("timestamp"))
         if time_ms is None:
@@ -152,7 +152,7 @@ def _items(listed: object, fields: dict[str, Value]) -> None:
     if listed is None:
         return
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-        raise EventError("`properties.items` is not a list of objects", code="field_type")
+        raise EventError("`properties.items` is not a list of objects", code="field_type", hint='send [{"id": "sku", "price": 6}]')
     if len(listed) > MAX_ITEMS:
         raise EventError(f"more than {MAX_ITEMS} items", code="too_many_items", hint="platforms take at most 200")
     if found := tuple(row for one in listed if (row := item(one, _ITEM))):

@@ -60,7 +60,7 @@ def collect(request: RawRequest, body: dict[str, Any], place: Place, max_events:
 
     def one(index: int, obj: Any) -> Collected:
         if not isinstance(obj, dict):
-            raise EventError("an event is not a JSON object", code="not_an_event")
+            raise EventError("an event is not a JSON object", code="not_an_event", hint='send {"name": "purchase", "params": {…}}')
         params = mapping(obj, "params")
         name = event_name(obj.get("name"), hint='send "name": "purchase"')
         fields = _shared(body)

@@ -128,7 +128,10 @@ def _collect(
         event, found, ignored = _parse(item, site, trust, received_ms, skew_ms, new_id, signals, base)
     except EventError as error:
         given = item.get("id") if isinstance(item, dict) else None
-        return Collected(None, error=error, id=given if isinstance(given, str) and len(given) <= MAX_ID else "")
+        # Without its traceback, which would hold all that was read of the event.
+        return Collected(
+            None, error=error.with_traceback(None), id=given if isinstance(given, str) and len(given) <= MAX_ID else ""
+        )
     return Collected(event, found, id=event.id, ignored=ignored)
 
 

@@ -73,7 +73,7 @@ def _fields(obj: Mapping[str, Any]) -> dict[str, Value]:
     put(fields, "order.currency", revenue.get("currency"))
     props = _object(next((obj[k] for k in ("props", "p", "meta", "m") if obj.get(k) is not None), None), "props")
     if len(props) > _MAX_PROPS:
-        raise EventError(f"more than {_MAX_PROPS} props", code="too_many_properties")
+        raise EventError(f"more than {_MAX_PROPS} props", code="too_many_properties", hint="leave out what no policy names")
     own(props, fields)
     return fields
 

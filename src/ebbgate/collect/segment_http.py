@@ -63,15 +63,18 @@ def collect_calls(
     head = request_signals(request)
     anonymous = _anonymous_id(request)
     skew_ms = skew_of(outer.get("sentAt"), request)
+    # Of what a batch says for all of its calls, each call's id takes in a digest: hundreds of calls would hash all of it again.
+    digest = event_id("sg", outer["context"]) if outer.get("context") is not None else ""
 
     def one(index: int, given: Any) -> Collected:
         if not isinstance(given, dict):
-            raise EventError("a call is not a JSON object", code="not_an_event")
+            raise EventError("a call is not a JSON object", code="not_an_event", hint='send {"type": "track", "event": …}')
         obj = _completed(given, outer, call, anonymous)
         timed = obj.get("timestamp") is not None or obj.get("originalTimestamp") is not None
         if obj.get("messageId") in (None, ""):
             # Without a time of its own nothing tells a second call of the same words from the first sent again.
-            obj["messageId"] = event_id("sg", index, obj, None if timed else request.received_ms)
+            content = {**obj, "context": [digest, given.get("context")]} if digest else obj
+            obj["messageId"] = event_id("sg", index, content, None if timed else request.received_ms)
         event, said = segment.parse_event(obj, site=request.site, trust=request.trust, received_ms=request.received_ms)
         own_skew = skew_ms or skew_of(obj.get("sentAt"), request)
         fields: dict[str, Value] = {k: v for k, v in event.fields.items() if not k.startswith("event.")}

@@ -14,6 +14,7 @@ from ebbgate.fields import FIELDS, Kind
 from ebbgate.model import Scalar, Value
 
 MAX_PROPERTIES: Final = 128
+MAX_LIST: Final = 1000  #: values of one property; a longer list is left out
 MAX_DEPTH: Final = 4  #: of names below `properties`
 MAX_ID: Final = 200
 MAX_ITEMS: Final = 200
@@ -83,12 +84,14 @@ def own(
             if room > 1:
                 own(found, fields, prefix=path, room=room - 1)
         elif isinstance(found, (list, tuple)):
-            if found and all(isinstance(part, (str, int, float, bool)) for part in found):
+            if 0 < len(found) <= MAX_LIST and all(isinstance(part, (str, int, float, bool)) for part in found):
                 fields[path] = tuple(found)
         else:
             put(fields, path, found)
         if len(fields) > MAX_PROPERTIES + len(FIELDS):
-            raise EventError(f"more than {MAX_PROPERTIES} properties", code="too_many_properties")
+            raise EventError(
+                f"more than {MAX_PROPERTIES} properties", code="too_many_properties", hint="leave out what no policy names"
+            )
 
 
 def mapping(obj: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ebbgate.deliver.client import DEADLINE_S, Sender
 from ebbgate.deliver.clock import Watch
+from ebbgate.deliver.pace import Pace
 from ebbgate.deliver.retry import Draw
 from ebbgate.destinations.kit import Destination
 from ebbgate.model import Outcome
@@ -72,7 +73,7 @@ class Surroundings:
     draw: Draw  #: for jitter
     node: str = "local"
     disabled: Callable[[], Collection[str]] = frozenset  #: kill switches: `destination:NAME`, `purpose:NAME`
-    throttle: Callable[[], float] = float  #: seconds to leave to the intake before the next request
+    pace: Pace = field(default_factory=Pace)  #: leaves the event loop to the intake while requests wait
     limits: Limits = field(default_factory=Limits)
 
 

@@ -6,20 +6,20 @@ one look into a set. What is left is searched for personal data (`policy/egress.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from typing import Any, Final, NamedTuple
-from urllib.parse import unquote, unquote_plus, urlsplit
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from ebbgate.deliver.bodies import content, decoded, inner_of, quickly, unquoted
 from ebbgate.destinations.kit import DestinationSettings, HttpRequest, Row
-from ebbgate.destinations.packed import is_zstd, unpacked_zstd
-from ebbgate.model import CleanEvent
+from ebbgate.fields import FIELDS
+from ebbgate.model import EMPTY, CleanEvent, Value
+from ebbgate.policy.detect import suspect
 from ebbgate.policy.egress import CODE, PERSONAL_KEYS, Allowance, shown
 from ebbgate.policy.plan import Policy
 
@@ -31,15 +31,11 @@ FEW: Final = 8  #: rows up to which the finished body itself is looked at
 _KEPT: Final = 4096  #: constants remembered
 _LONGEST: Final = 200  #: characters of one
 _SHORTEST: Final = 6  #: characters of the shortest e-mail address; nothing else of a person is shorter
-_PART: Final = 1 << 15  #: characters taken at once
+_SHAPES: Final = 512  #: sets of keys remembered
+_WIDE: Final = 96  #: keys of one
 _DEPTH: Final = 4  #: texts within texts
-_MOST: Final = 64 << 20  #: bytes that a packed body may unfold to
-
-#: Characters of JSON outside its strings.
-_BESIDE: Final = "{}[]:, \t\r\n0123456789.eE+-truefalsn"
-_LONG: Final = re.compile(r"[0-9]{10,}")
 _NO_NUMBER: Final = re.compile(r"1[0-9]{9}(?:[0-9]{3}){0,3}\Z|[0-9]{20}")  #: times in s, ms, µs, ns; what is longer than any number
-_DECODE: Final = msgspec.json.Decoder().decode
+_ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class Outgoing:
@@ -49,6 +45,7 @@ class Outgoing:
         """`settings`: of the destination; its own words, such as an account number, may stand in every request."""
         self._settled = frozenset(_words(settings))
         self._harmless: set[str] = set()
+        self._mappings: dict[tuple[str, ...], _Mapping] = {}
 
     def leak(self, request: HttpRequest, cleans: Sequence[CleanEvent], policies: Mapping[str, Policy]) -> str:
         """The kind of personal data that this request of these events shows without leave; "" when it may be sent.
@@ -56,11 +53,11 @@ class Outgoing:
         `policies`: file name → policy in force. Never raises.
         """
         try:
-            allowance = Allowance(cleans, policies)
+            allowance = Allowance(cleans, policies, self._settled, request.body)
             return (
                 self._address(request, allowance)
                 or self._headers(request, allowance)
-                or self._json(_content(request.body), allowance)
+                or self._json(content(request.body), allowance)
             )
         except Exception:  # noqa: BLE001  whatever is wrong with the request or with this look, it is not sent
             return UNREADABLE
@@ -80,58 +77,75 @@ class Outgoing:
         """
         try:
             for row, clean in zip(rows, cleans, strict=True):
-                if found := self._row(row, Allowance((clean,), policies)):
+                if found := self._values("", row, Allowance((clean,), policies, self._settled), clean):
                     return found
-            allowance = Allowance(cleans[:1], policies)
+            allowance = Allowance(cleans[:1], policies, self._settled, request.body)
             headers = self._address(request, allowance) or self._headers(request, allowance)
         except Exception:  # noqa: BLE001  as above
             return UNREADABLE
         return headers or self.leak(envelope(rows[:1]), cleans[:1], policies)
 
-    def _row(self, row: Row, allowance: Allowance) -> str:
-        """Every key and every value of a row. Lists stand under the key of what holds them."""
-        own, harmless = allowance.identities(), self._harmless
-        stack: list[tuple[str, Any]] = [("", row)]
+    def _values(self, key: str, held: Any, allowance: Allowance, clean: CleanEvent | None = None, depth: int = 0) -> str:
+        """Every key and every value of what holds others. Lists stand under the key of what holds them.
+
+        `clean`: the one event that all of it is made of, if it is one.
+        """
+        harmless, mappings = self._harmless, self._mappings
+        fields: Mapping[str, Value] = EMPTY if clean is None else clean.fields
+        own: set[int] | None = None  #: identities of the event's own values, where they are asked for
+        stack: list[tuple[str, Any]] = [(key, held)]
         while stack:
             key, found = stack.pop()
-            kind: Any = type(found)
-            if kind is dict:
-                if not harmless.issuperset(found) and (leak := self._keys(found, allowance)):
-                    return leak
-                for name, value in found.items():
-                    if id(value) in own:
-                        continue
-                    what = type(value)
-                    if what is str:
-                        if value in harmless and name not in PERSONAL_KEYS:
-                            continue
-                        if not CODE.match(value) and (leak := self._text(name, value, allowance)):
-                            return leak
-                    elif what is int or what is float:
-                        if not -1e9 < value < 1e9 and (leak := self._number(value, allowance)):
-                            return leak
-                    elif what is not bool and value is not None:
-                        stack.append((name, value))
-            elif kind is list or kind is tuple:
-                stack += [(key, value) for value in found]
-            elif kind is str:
-                if id(found) not in own and (leak := self._text(key, found, allowance)):
-                    return leak
-            elif isinstance(found, (int, float)):
-                if not -1e9 < found < 1e9 and (leak := self._number(found, allowance)):
-                    return leak
+            pairs: Iterable[tuple[str, Any]]
+            if type(found) is dict:
+                known = mappings.get(names := tuple(found))
+                if known is None:
+                    known = _Mapping(names, found, fields)
+                    if leak := self._keys(known, allowance):
+                        return leak
+                names = known.left(found, fields)
+                pairs = zip(names, map(found.__getitem__, names), strict=True)
+            elif type(found) is list or type(found) is tuple:
+                pairs = zip(repeat(key), found, strict=False)
             elif isinstance(found, Mapping):
                 stack.append((key, dict(found)))
-            elif found is not None:
+                continue
+            else:
                 return UNREADABLE
+            for name, value in pairs:
+                kind = type(value)
+                if kind is str:
+                    if (len(value) < _SHORTEST or value in harmless) and name not in PERSONAL_KEYS:
+                        continue
+                    if clean is not None:
+                        if value is clean.id or value is clean.name or value is clean.policy:
+                            continue
+                        if own is None:
+                            own = set(map(id, fields.values()))
+                        if id(value) in own:
+                            continue
+                    if value[:1] == "[" and "order.items" in fields and value.encode() == _ENCODE(fields["order.items"]):
+                        continue
+                    if (inner := inner_of(value)) is not None:
+                        stack.append((name, inner))
+                    elif leak := self._text(name, value, allowance, depth):
+                        return leak
+                elif kind is int or kind is float:
+                    if not -1e9 < value < 1e9 and (leak := self._number(value, allowance)):
+                        return leak
+                elif kind is not bool and value is not None:
+                    stack.append((name, value))
         return ""
 
-    def _keys(self, found: Iterable[str], allowance: Allowance) -> str:
-        for name in found:
+    def _keys(self, mapping: _Mapping, allowance: Allowance) -> str:
+        """The keys of a mapping are texts too. Those that show nothing of anybody are remembered together."""
+        for name in mapping.names:
             if leak := self._text("", name, allowance):
                 return leak
-            if len(name) < _SHORTEST:
-                self._remember(name)
+        if all(len(name) < _SHORTEST or name in self._harmless for name in mapping.names) and len(mapping.names) <= _WIDE:
+            if len(self._mappings) >= _SHAPES:
+                self._mappings.clear()
+            self._mappings[mapping.names] = mapping
         return ""
 
     def _number(self, found: float, allowance: Allowance) -> str:
@@ -156,29 +170,26 @@ class Outgoing:
                 return found
         return ""
 
-    def _query(self, query: str, allowance: Allowance, secret: Iterable[str] = ()) -> str:
-        own, harmless = allowance.own, self._harmless
+    def _query(self, query: str, allowance: Allowance, secret: Iterable[str] = (), depth: int = 0) -> str:
+        harmless = self._harmless
         for pair in query.split("&"):
             name, _, value = pair.partition("=")
-            if "%" in value or "+" in value:
-                value = unquote_plus(value, errors="replace")
-            if name not in harmless and name not in own and (found := self._text("", unquote_plus(name), allowance)):
+            if len(name) >= _SHORTEST and name not in harmless and (found := self._text("", unquoted(name), allowance, depth)):
                 return found
-            if value not in own and name not in secret and (found := self._text(name, value, allowance)):
+            if name in secret or ((len(value) < _SHORTEST or value in harmless) and name not in PERSONAL_KEYS):
+                continue
+            if found := self._text(name, unquoted(value), allowance, depth):
                 return found
         return ""
 
-    def _json(self, text: str, allowance: Allowance, depth: int = 0) -> str:
+    def _json(self, text: str, allowance: Allowance) -> str:
         """Every string of JSON, keys too, and every long number. Raises ValueError for what is no JSON."""
-        told = _decoded(text) if "\\" in text else _quickly(text, self._harmless, allowance.own)
+        told = decoded(text) if "\\" in text else quickly(text, self._harmless, allowance.own)
         for key, value in told.personal:
             if value not in allowance.own and value not in self._settled and (found := shown(key, value, allowance)):
                 return found
-        strings = told.strings
-        strings -= self._harmless
-        strings -= allowance.own
-        for one in strings:
-            if len(one) >= _SHORTEST and not CODE.match(one) and (found := self._text("", one, allowance, depth)):
+        for one in told.strings.difference(self._harmless, allowance.own):
+            if found := self._text("", one, allowance):
                 return found
         for digits in told.numbers:
             if not _NO_NUMBER.match(digits) and (found := shown("", digits, allowance)):
@@ -187,17 +198,20 @@ class Outgoing:
 
     def _text(self, key: str, text: str, allowance: Allowance, depth: int = 0) -> str:
         personal = key in PERSONAL_KEYS
-        if not personal and (len(text) < _SHORTEST or text in self._harmless):
-            return ""
+        if not personal:
+            if len(text) < _SHORTEST or text in self._harmless or CODE.match(text):
+                return ""
+            if text in allowance.products:
+                if not suspect(text):
+                    self._remember(text)  # products come again, with other visitors
+                return ""
         if text in self._settled or text in allowance.own:
             return ""
         if depth < _DEPTH:
-            first = text[:1]
-            if first == "?" and "=" in text:
-                return self._query(text[1:], allowance)
-            inner = _inner(text) if first in ("{", "[") or text[:3] == "eyJ" else ""
-            if inner:
-                return self._json(inner, allowance, depth + 1)
+            if text[:1] == "?" and "=" in text:
+                return self._query(text[1:], allowance, depth=depth + 1)
+            if (inner := inner_of(text)) is not None:
+                return self._values(key, inner, allowance, depth=depth + 1)
         found = shown(key, text, allowance)
         if found is None and not personal:
             self._remember(text)
@@ -211,101 +225,42 @@ class Outgoing:
             self._harmless.add(text)
 
 
-def _content(body: bytes) -> str:
-    """The text of a body, unpacked where it is packed. Raises ValueError (or zlib.error) for what is no text."""
-    if body[:2] == b"\x1f\x8b":
-        unpacker = zlib.decompressobj(wbits=31)
-        body = unpacker.decompress(body, _MOST)
-        if not unpacker.eof or unpacker.unused_data:
-            raise ValueError("packed in a form that is not known")
-    elif is_zstd(body):
-        body = unpacked_zstd(body, _MOST)
-    return body.decode()
+_Pull: TypeAlias = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
-class _Told(NamedTuple):
-    """What stands in JSON."""
+class _Mapping:
+    """What one mapping of a row, known by its keys, takes over from the event as it is.
 
-    strings: set[str]  #: keys too
-    personal: list[tuple[str, str]]  #: texts under the keys that platforms have for a person's own data
-    numbers: list[str]  #: the long ones, as digits
-
-
-def _quickly(text: str, harmless: AbstractSet[str], own: AbstractSet[str]) -> _Told:
-    """Of JSON without a backslash, without the strings that are known: every second piece between quotation marks is a string.
-
-    Several times as fast as decoding it. A long body is taken in parts, which end behind a string, so that little is in memory.
+    A mapping mostly puts the same fields under the same keys, so that both are pulled and compared at once. What was found the same
+    for one event is only a guess about the next: where it fails, every value is looked at, and the guess becomes smaller.
     """
-    told = _Told(set(), [], [])
-    begin, keys = 0, set[str]()
-    while begin < len(text):
-        end = text.find('"', begin + _PART) + 1 or len(text)
-        if text.count('"', begin, end) % 2:
-            end = text.index('"', end) + 1
-        pieces = text[begin:end].split('"')
-        rest = "".join(pieces[::2])
-        if rest.strip(_BESIDE):
-            raise ValueError("no JSON")
-        told.numbers.extend(_LONG.findall(rest))
-        strings = set(pieces[1::2])
-        keys |= PERSONAL_KEYS & strings
-        strings -= harmless
-        strings -= own
-        told.strings.update(strings)
-        begin = end
-    for key in keys:
-        told.personal.extend((key, value) for value in _under(key, text))
-    return told
+
+    def __init__(self, names: tuple[str, ...], found: Mapping[str, Any], fields: Mapping[str, Value]) -> None:
+        self.names = names
+        # Names that a site made up may be personal data themselves: nothing is remembered about those fields.
+        paths = {id(value): path for path, value in fields.items() if path in FIELDS}
+        self._learn({name: paths[id(value)] for name, value in found.items() if id(value) in paths})
+
+    def _learn(self, same: dict[str, str]) -> None:
+        self._same = same
+        self._other = tuple(name for name in self.names if name not in same)
+        self._of_row: _Pull = itemgetter(*same) if same else _nothing
+        self._of_event: _Pull = itemgetter(*same.values()) if same else _nothing
+
+    def left(self, found: Mapping[str, Any], fields: Mapping[str, Value]) -> tuple[str, ...]:
+        """The keys whose values do not come straight from the event."""
+        try:
+            if self._of_row(found) == self._of_event(fields):
+                return self._other
+        except KeyError:  # the event has not all of these fields
+            pass
+        unlike = object()
+        self._learn({name: path for name, path in self._same.items() if found[name] == fields.get(path, unlike)})
+        return self.names
 
 
-def _under(key: str, text: str) -> Iterator[str]:
-    """Texts under a key, one or a list of them, in JSON without a backslash."""
-    name = f'"{key}":'
-    at = text.find(name)
-    while at >= 0:
-        at += len(name)
-        while text[at : at + 1].isspace():
-            at += 1
-        if text[at : at + 1] == '"':
-            yield text[at + 1 : text.index('"', at + 1)]
-        elif text[at : at + 1] == "[":
-            yield from text[at : text.index("]", at)].split('"')[1::2]
-        at = text.find(name, at)
-
-
-def _decoded(text: str) -> _Told:
-    """The same of any JSON or lines of JSON."""
-    try:
-        found = _DECODE(text)
-    except msgspec.DecodeError:
-        found = [_DECODE(line) for line in text.splitlines() if line.strip()]
-    told = _Told(set(), [], [])
-    stack: list[tuple[str, Any]] = [("", found)]
-    while stack:
-        key, value = stack.pop()
-        if isinstance(value, dict):
-            told.strings.update(value)
-            stack += value.items()
-        elif isinstance(value, list):
-            stack += [(key, one) for one in value]
-        elif isinstance(value, str):
-            told.strings.add(value)
-            if key in PERSONAL_KEYS:
-                told.personal.append((key, value))
-        elif isinstance(value, (int, float)) and not -1e9 < value < 1e9:
-            told.numbers.extend(_LONG.findall(format(value, "f") if isinstance(value, float) else str(value)))
-    return told
-
-
-def _inner(text: str) -> str:
-    """The JSON that a text is, plain or in base64; "" when it is none."""
-    try:
-        if text[:3] == "eyJ":
-            text = base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True).decode()
-        _DECODE(text)
-    except (ValueError, binascii.Error):
-        return ""
-    return text
+def _nothing(_: Mapping[str, Any]) -> tuple[()]:
+    return ()
 
 
 def _words(settings: Any) -> set[str]:

@@ -18,6 +18,7 @@ from ebbgate.deliver.clock import Clock, SystemClock, Watch
 from ebbgate.deliver.files import FileSender
 from ebbgate.deliver.kafka import KafkaSender
 from ebbgate.deliver.lane import Figures, Lane, Limits, Surroundings
+from ebbgate.deliver.pace import Pace
 from ebbgate.deliver.retry import Draw
 from ebbgate.deliver.worker import Worker
 from ebbgate.destinations.kafka import Settings as KafkaSettings
@@ -69,14 +70,14 @@ class Runner:
         store: Store,
         policies: Callable[[], PolicySet],
         disabled: Callable[[], Collection[str]] = frozenset,
-        throttle: Callable[[], float] = float,
+        busy: Callable[[], bool] = lambda: False,
         node: str = "local",
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
         draw: Draw = _CHANCE.random,
         limits: Limits | None = None,
     ) -> None:
-        """`policies` gives the snapshot in force; `disabled` kill switches set elsewhere; `throttle` see `Surroundings`."""
+        """`policies` gives the snapshot in force; `disabled` kill switches set elsewhere; `busy`: the intake goes first."""
         self._switched_off: frozenset[str] = frozenset()
         self._elsewhere = disabled
         self.watch = Watch(clock or SystemClock())
@@ -88,7 +89,7 @@ class Runner:
             draw=draw,
             node=node,
             disabled=self.disabled,
-            throttle=throttle,
+            pace=Pace(busy),
             limits=limits or Limits(),
         )
         self._lanes = {lane.name: lane for lane in lanes}

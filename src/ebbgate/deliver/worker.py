@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import perf_counter
 from typing import Final
 
 from ebbgate import log
@@ -150,10 +151,12 @@ class Worker:
         items: list[Item] = []
         results: list[Result] = []
         for start in range(0, len(chunk.queued), SLICE):
+            await self._around.pace.turn()  # a chunk must not hold the event loop
+            began_s = perf_counter()
             ready, over = prepare(chunk.queued[start : start + SLICE], self._lane.destination, self._lane.settings, look.present)
+            self._around.pace.spent(perf_counter() - began_s)
             items += ready
             results += over
-            await asyncio.sleep(max(0.0, self._around.throttle()))  # the intake goes first: a chunk must not hold the event loop
         await self._attempts.settle(lease, results, progress)
         loads = deque(self._attempts.loads(items, look))
         most = self._attempts.breaker.allowed(self._around.watch.mono_s(), self._lane.requests)
@@ -173,8 +176,8 @@ class Worker:
     async def _drain(self, loads: deque[Load], lease: Lease, progress: Progress) -> None:
         while loads and self._attempts.may_begin(lease):
             load = loads.popleft()
-            await asyncio.sleep(max(0.0, self._around.throttle()))
-            await self._attempts.deliver(load, lease, progress)
+            await self._around.pace.turn()
+            await self._around.pace.timed(self._attempts.deliver(load, lease, progress))
 
     async def _recover(self, lease: Lease) -> None:
         """Close what an earlier process began and did not finish: perhaps processed (specs/reliability.md §2.3)."""

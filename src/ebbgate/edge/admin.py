@@ -1,4 +1,4 @@
-"""The admin host: health, readiness, metrics and the state of the queues. Bound to loopback unless told otherwise.
+"""The admin host: health, readiness, metrics, the state of the queues, the OpenAPI documents. Bound to loopback unless told otherwise.
 
 Nothing but health is open: everything else wants `Authorization: Bearer <admin token>`, and without a configured token it is shut.
 """
@@ -10,13 +10,15 @@ import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 from pydantic import SecretStr
 from starlette.routing import Route, Router
 
 from ebbgate.edge.guard import Guard
-from ebbgate.edge.problems import JSON, Receive, Scope, Send, answer, answer_problem
+from ebbgate.edge.openapi.documents import HOSTS, document
+from ebbgate.edge.problems import JSON, MethodNotAllowed, Receive, Scope, Send, answer, answer_problem
 from ebbgate.edge.public import Health, not_found
 from ebbgate.errors import RequestError
 from ebbgate.settings import secret_digest
@@ -25,16 +27,14 @@ from ebbgate.settings import secret_digest
 class Closed:
     """Lets a GET through to `page` when it brings an admin token."""
 
-    def __init__(self, tokens: Sequence[SecretStr], page: Callable[[], Awaitable[tuple[bytes, bytes]]]) -> None:
+    def __init__(self, tokens: Sequence[SecretStr], page: Callable[[str], Awaitable[tuple[bytes, bytes]]]) -> None:
         self._digests = [bytes.fromhex(secret_digest(t.get_secret_value())) for t in tokens]
         self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """200, 401 or 405."""
+        """200, 401, 405, or what the page refuses; it is asked with the query."""
         if scope["method"] not in ("GET", "HEAD"):
-            await answer_problem(
-                send, RequestError("only GET is answered here", status=HTTPStatus.METHOD_NOT_ALLOWED, code="method")
-            )
+            await answer_problem(send, MethodNotAllowed("GET", "HEAD"))
             return
         if not self._allowed(scope):
             await answer_problem(
@@ -44,7 +44,11 @@ class Closed:
                 ),
             )
             return
-        content_type, body = await self._page()
+        try:
+            content_type, body = await self._page(scope["query_string"].decode("latin-1"))
+        except RequestError as error:
+            await answer_problem(send, error)
+            return
         await answer(send, HTTPStatus.OK, body, [(b"content-type", content_type)])
 
     def _allowed(self, scope: Scope) -> bool:
@@ -61,14 +65,21 @@ def admin_app(
     *,
     metrics: Callable[[], Awaitable[bytes]],
     queues: Callable[[], Awaitable[Any]],
+    prefix: str = "/e",
 ) -> Guard:
-    """The ASGI app of the admin host."""
+    """The ASGI app of the admin host. `prefix` is the collection host's, for its document."""
 
-    async def metrics_page() -> tuple[bytes, bytes]:
+    async def metrics_page(_: str) -> tuple[bytes, bytes]:
         return b"text/plain; version=0.0.4; charset=utf-8", await metrics()
 
-    async def queues_page() -> tuple[bytes, bytes]:
+    async def queues_page(_: str) -> tuple[bytes, bytes]:
         return JSON[1], msgspec.json.encode(await queues())
+
+    async def openapi_page(query: str) -> tuple[bytes, bytes]:
+        host = parse_qs(query).get("host", ["admin"])[-1]
+        if host not in HOSTS:
+            raise RequestError("there is no such host", status=404, code="not_found", hint=f"host={' or host='.join(HOSTS)}")
+        return JSON[1], msgspec.json.encode(document(host, prefix))
 
     router = Router(
         routes=[
@@ -76,6 +87,7 @@ def admin_app(
             Route("/readyz", endpoint=Health(ready)),
             Route("/metrics", endpoint=Closed(tokens, metrics_page)),
             Route("/api/v1/queues", endpoint=Closed(tokens, queues_page)),
+            Route("/openapi.json", endpoint=Closed(tokens, openapi_page)),
         ],
         redirect_slashes=False,
         default=not_found,  # type: ignore[arg-type]  # an ASGI app that returns its coroutine

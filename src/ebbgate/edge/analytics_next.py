@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -64,7 +64,7 @@ def _address(head: Head, client: ClientHead, scheme: str, *, trusted: bool) -> t
     reaches us by its own protocol, for a browser lets no secure page send to an insecure address.
     """
     origin = page_origin(head, client)
-    page = urlsplit(origin) if origin else None
+    page = _split(origin) if origin else None
     if page is not None and client.fetch_site == "same-origin":
         host = page.netloc
     else:
@@ -74,3 +74,11 @@ def _address(head: Head, client: ClientHead, scheme: str, *, trusted: bool) -> t
     if not _HOST.match(host) or protocol not in ("http", "https"):
         raise RequestError("the request names no host", code="host", hint="send a Host header")
     return host, protocol
+
+
+def _split(origin: str) -> SplitResult | None:
+    """A browser's own Origin in its parts; None for what no browser writes."""
+    try:
+        return urlsplit(origin)
+    except ValueError:
+        return None

@@ -41,7 +41,7 @@ def check_head(head: Head, *, max_bytes: int, types: frozenset[str] = JSON_TYPES
         )
     if head.content_length is not None:
         if head.content_length < 0:
-            raise RequestError("Content-Length is not a number", code="content_length")
+            raise RequestError("Content-Length is not a number", code="content_length", hint="send digits alone")
         if head.content_length > max_bytes:
             _too_big(max_bytes)
 

@@ -10,7 +10,7 @@ recorded. And a browser grants only for its own ids: who is signed in as which u
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -24,7 +24,7 @@ from ebbgate.collect.strict_json import loads
 from ebbgate.edge.body import Body, ClientGone, check_head
 from ebbgate.edge.events import answer_preflight, as_unavailable, cors_headers
 from ebbgate.edge.head import Head, read_cookies
-from ebbgate.edge.problems import JSON, Headers, Receive, Scope, Send, answer, answer_problem
+from ebbgate.edge.problems import JSON, Headers, MethodNotAllowed, Receive, Scope, Send, answer, answer_problem
 from ebbgate.edge.sites import Sites
 from ebbgate.edge.visitor import Visitors
 from ebbgate.edge.visitor_cookie import VisitorCookie
@@ -55,6 +55,7 @@ class ConsentEndpoint:
         cookie: VisitorCookie,
         *,
         govern: Govern,
+        purposes: Callable[[], Collection[str]],
         drained: Callable[[], Awaitable[None]],
         clock_ms: Callable[[], int],
         durability: str,
@@ -66,6 +67,7 @@ class ConsentEndpoint:
         self._keys = keys
         self._cookie = cookie
         self._govern = govern
+        self._purposes = purposes
         self._drained = drained
         self._clock_ms = clock_ms
         self._durability = durability
@@ -81,7 +83,7 @@ class ConsentEndpoint:
                 await answer_preflight(send, cors)
                 return
             if scope["method"] != "POST":
-                raise RequestError("only POST is answered here", status=405, code="method", hint="POST the choice as JSON")
+                raise MethodNotAllowed("POST", "OPTIONS")
             wait = query.get("wait", [""])[-1]
             if wait not in ("", "drained"):
                 raise RequestError("`wait` is not known", code="wait", hint="the only word is `drained`")
@@ -124,12 +126,12 @@ class ConsentEndpoint:
             )
         if not explicit:
             raise RequestError(
-                "no purpose is granted or denied",
+                "no purpose that a policy knows is granted or denied",
                 status=422,
                 code="no_choice",
-                hint='send "consent": {"purposes": {"advertising": "denied"}}',
+                hint='send "consent": {"purposes": {"advertising": "denied"}}, by the names of the policies',
             )
-        choices = {self._keys.subject_key(site, who): said for who in event.subjects if (said := _granted_by(trust, who, explicit))}
+        choices = {self._keys.subject_key(site, who): said for who in event.subjects if (said := granted_by(trust, who, explicit))}
         if not choices:
             raise RequestError(
                 "a page cannot grant for a user or an e-mail address",
@@ -147,22 +149,24 @@ class ConsentEndpoint:
         """What the visitor answered: purpose → granted | denied. Beside something unreadable: what is refused by name."""
         found: dict[str, str] = {}
         _, consent = self._govern(signals, place, now_ms)
+        known = self._purposes()
         if signals.malformed or any(not reading.valid for reading in consent.readings):
-            found = {name: state for name, state in signals.purposes if state == _DENIED}
+            found = {name: state for name, state in signals.purposes if state == _DENIED and name in known}
             if not found:
                 raise _unreadable()
             return found
         for name, purpose in consent.purposes.items():
             if purpose.state is not ConsentState.UNKNOWN and purpose.source not in _NO_ANSWER:
                 found[name] = purpose.state.value
-        # What was named outright counts also where the policy of this place does not know the purpose; a refusal above all.
+        # What was named outright counts also where the policy of this place does not know the purpose; a refusal above all. A name
+        # that no policy knows is a stranger's own word: it would stand in the log for ever, whatever it says.
         for name, state in signals.purposes:
-            if found.get(name) != _DENIED:
+            if name in known and found.get(name) != _DENIED:
                 found[name] = state
         return found
 
 
-def _granted_by(trust: Trust, subject: str, explicit: Mapping[str, str]) -> dict[str, str]:
+def granted_by(trust: Trust, subject: str, explicit: Mapping[str, str]) -> dict[str, str]:
     """What of an answer counts for one of the ids that it names: a page's grant only for ids of the browser itself."""
     if trust is Trust.SERVER or subject.startswith(_BROWSERS_OWN):
         return dict(explicit)

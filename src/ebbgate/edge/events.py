@@ -13,7 +13,7 @@ from ebbgate.collect.request import request_fields, request_signals
 from ebbgate.collect.strict_json import loads
 from ebbgate.edge.body import Body, ClientGone, check_head
 from ebbgate.edge.head import Head, read_cookies
-from ebbgate.edge.problems import JSON, Headers, Receive, Scope, Send, answer, answer_problem
+from ebbgate.edge.problems import JSON, Headers, MethodNotAllowed, Receive, Scope, Send, answer, answer_problem
 from ebbgate.edge.sites import Sites
 from ebbgate.edge.visitor import Visitors
 from ebbgate.edge.visitor_cookie import VisitorCookie
@@ -59,9 +59,7 @@ class EventsEndpoint:
                 await answer_preflight(send, cors)
                 return
             if method != "POST":
-                raise RequestError(
-                    "only POST is answered here", status=HTTPStatus.METHOD_NOT_ALLOWED, code="method", hint="POST the event as JSON"
-                )
+                raise MethodNotAllowed("POST", "OPTIONS")
             status, answered, cookies = await self._take(scope, head, body)
         except RequestError as error:
             await body.discard()

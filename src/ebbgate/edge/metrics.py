@@ -33,8 +33,13 @@ def render_metrics(
     policy: str,
     refused: bool,
     blocked: Mapping[str, int] = EMPTY,
+    limited: Mapping[str, int] = EMPTY,
+    senders: int = 0,
 ) -> bytes:
-    """The text format of one moment. `outcomes`: (destination, outcome) → count since the start; `blocked`: destination → count."""
+    """The text format of one moment. `outcomes`: (destination, outcome) → count since the start; `blocked`: destination → count.
+
+    `limited`: address | key → requests refused by the rate limits; `senders`: how many of either are remembered.
+    """
     events = CounterMetricFamily("ebbgate_events", "Events by what became of them.", labels=["status"])
     decisions = CounterMetricFamily("ebbgate_decisions", "Decisions by destination.", labels=["destination", "verdict"])
     for (what, how), count in pipeline.counts.items():
@@ -50,6 +55,10 @@ def render_metrics(
     )
     for destination, count in blocked.items():
         kept_back.add_metric([destination], count)
+    refusals = CounterMetricFamily("ebbgate_rate_limited", "Requests over a rate limit.", labels=["by"])
+    for by, count in limited.items():
+        refusals.add_metric([by], count)
+    remembered = GaugeMetricFamily("ebbgate_rate_limit_senders", "Addresses and keys that the rate limits remember.", value=senders)
     waiting = GaugeMetricFamily("ebbgate_queue_waiting", "Deliveries waiting.", labels=["destination"])
     dead = GaugeMetricFamily("ebbgate_queue_dead", "Dead letters.", labels=["destination"])
     oldest = GaugeMetricFamily(
@@ -65,5 +74,6 @@ def render_metrics(
     revision.add_metric([policy[:12]], 1)
     broken = GaugeMetricFamily("ebbgate_policy_refused", "1 while a newer revision on disk is refused.", value=float(refused))
     registry = CollectorRegistry()
-    registry.register(_Snapshot([events, decisions, ended, kept_back, waiting, dead, oldest, store, revision, broken]))
+    families = [events, decisions, ended, kept_back, refusals, remembered, waiting, dead, oldest, store, revision, broken]
+    registry.register(_Snapshot(families))
     return generate_latest(registry)

@@ -27,6 +27,16 @@ JSON: Final = (b"content-type", b"application/json")
 PROBLEM_JSON: Final = (b"content-type", b"application/problem+json")
 
 
+class MethodNotAllowed(RequestError):
+    """405 with the `Allow` that RFC 9110 §15.5.6 wants."""
+
+    def __init__(self, *methods: str) -> None:
+        self.allow = ", ".join(methods)
+        super().__init__(
+            f"only {self.allow} is answered here", status=HTTPStatus.METHOD_NOT_ALLOWED, code="method", hint=f"send {methods[0]}"
+        )
+
+
 def problem(error: RequestError) -> tuple[int, bytes, Headers]:
     """(status, body, headers) of a refusal."""
     body = {
@@ -42,6 +52,8 @@ def problem(error: RequestError) -> tuple[int, bytes, Headers]:
         headers.append((b"retry-after", str(error.retry_after_s).encode()))
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b'Bearer realm="ebbgate"'))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allow.encode()))
     return error.status, msgspec.json.encode(body), headers
 
 

@@ -13,7 +13,8 @@ from ebbgate.edge.dialects import Dialects
 from ebbgate.edge.doctor import DoctorEndpoint
 from ebbgate.edge.events import EventsEndpoint
 from ebbgate.edge.guard import Guard
-from ebbgate.edge.problems import JSON, Receive, Scope, Send, answer, answer_problem
+from ebbgate.edge.limits import RateLimit
+from ebbgate.edge.problems import JSON, MethodNotAllowed, Receive, Scope, Send, answer, answer_problem
 from ebbgate.edge.status import StatusEndpoint, WellKnownGpc
 from ebbgate.edge.tag import TagEndpoint
 from ebbgate.errors import RequestError
@@ -33,7 +34,10 @@ class Health:
         self._problems = problems
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """200 or 503."""
+        """200 or 503, 405."""
+        if scope["method"] not in ("GET", "HEAD"):
+            await answer_problem(send, MethodNotAllowed("GET", "HEAD"))
+            return
         problems = self._problems() if self._problems else []
         status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
         await answer(send, status, msgspec.json.encode({"ok": not problems, "problems": problems}), [JSON])
@@ -49,6 +53,7 @@ def public_app(
     ready: Callable[[], list[str]],
     *,
     gpc_since: str | None = None,
+    limits: RateLimit | None = None,
 ) -> Guard:
     """The ASGI app of the collection host under a path prefix such as `/e`. `gpc_since`: date of /.well-known/gpc.json."""
     well_known = [Route("/.well-known/gpc.json", endpoint=WellKnownGpc(gpc_since))] if gpc_since else []
@@ -68,4 +73,4 @@ def public_app(
         redirect_slashes=False,
         default=not_found,  # type: ignore[arg-type]  # an ASGI app that returns its coroutine
     )
-    return Guard(router)
+    return Guard(limits.before(router) if limits else router)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 
 from ebbgate.edge.protocol import bounded
 from ebbgate.errors import ConfigError
+
+OPEN_FILES: Final = 65_536
+KEPT_FILES: Final = 512  #: for the store, deliveries and the other listener
 
 
 class _Server(uvicorn.Server):
@@ -47,6 +51,20 @@ def address(sock: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def connections_allowed() -> int:
+    """How many connections a listener may hold, so that strangers never take the file handles that store and delivery need.
+
+    The limit of open files is raised to what the system allows this process, as far as a gateway can use it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    files = OPEN_FILES if soft == resource.RLIM_INFINITY else min(soft, OPEN_FILES)
+    return max(files // 2, files - KEPT_FILES)
+
+
 def calm_collector() -> None:
     """After the start: what is there stays, so the cycle collector leaves it alone, and looks at young objects less often.
 
@@ -69,7 +87,9 @@ async def served(
     """Serve `app` on `sock` until the block ends; then answer what is under way and close."""
     config = uvicorn.Config(
         app,
-        http=bounded(head_timeout_s=head_timeout_s, max_per_address=max_per_address, exempt=exempt),
+        http=bounded(
+            head_timeout_s=head_timeout_s, max_per_address=max_per_address, exempt=exempt, max_connections=connections_allowed()
+        ),
         ws="none",
         lifespan="off",
         access_log=False,

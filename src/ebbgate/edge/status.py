@@ -18,11 +18,11 @@ from ebbgate.collect.request import request_signals
 from ebbgate.consent.overlay import with_choices
 from ebbgate.edge.events import answer_preflight, as_unavailable, cors_headers
 from ebbgate.edge.head import Head, read_cookies
-from ebbgate.edge.problems import JSON, Receive, Scope, Send, answer, answer_problem
+from ebbgate.edge.problems import JSON, MethodNotAllowed, Receive, Scope, Send, answer, answer_problem
 from ebbgate.edge.sites import Sites
 from ebbgate.edge.visitor import Visitors
 from ebbgate.edge.visitor_cookie import VisitorCookie
-from ebbgate.errors import RequestError, StoreError
+from ebbgate.errors import StoreError
 from ebbgate.model import ConsentState, RawRequest, Trust
 from ebbgate.pipeline import Govern
 from ebbgate.store.keys import KeyRing
@@ -62,7 +62,7 @@ class StatusEndpoint:
             await answer_preflight(send, cors)
             return
         if scope["method"] not in ("GET", "HEAD"):
-            await answer_problem(send, RequestError("only GET is answered here", status=405, code="method", hint="GET it"), cors)
+            await answer_problem(send, MethodNotAllowed("GET", "HEAD", "OPTIONS"), cors)
             return
         try:
             status = await self._status(scope, head)
@@ -103,5 +103,8 @@ class WellKnownGpc:
         self._body = msgspec.json.encode({"gpc": True, "lastUpdate": last_update})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """200 with the document."""
+        """200 with the document, 405."""
+        if scope["method"] not in ("GET", "HEAD"):
+            await answer_problem(send, MethodNotAllowed("GET", "HEAD"))
+            return
         await answer(send, HTTPStatus.OK, self._body, [JSON])

@@ -14,8 +14,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import Final
 
-from ebbgate.edge.problems import BASE_HEADERS, Headers, Receive, Scope, Send, answer_problem
-from ebbgate.errors import RequestError
+from ebbgate.edge.problems import BASE_HEADERS, Headers, MethodNotAllowed, Receive, Scope, Send, answer_problem
 
 CONTENT_TYPE: Final = "text/javascript; charset=utf-8"
 #: An hour from any cache, then a day more while it is asked again in the background: an update reaches pages soon.
@@ -70,7 +69,7 @@ class TagEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """200, 304 for who has it, 405."""
         if scope["method"] not in ("GET", "HEAD"):
-            await answer_problem(send, RequestError("only GET is answered here", status=405, code="method", hint="GET it"))
+            await answer_problem(send, MethodNotAllowed("GET", "HEAD"))
             return
         asked = {name: value for name, value in scope["headers"] if name in (b"accept-encoding", b"if-none-match")}
         codings = [part.strip() for part in asked.get(b"accept-encoding", b"").lower().split(b",")]

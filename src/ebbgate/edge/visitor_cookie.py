@@ -4,7 +4,8 @@ HttpOnly, Secure, SameSite=Lax, at most 400 days, never prolonged, removed on a 
 neither the event nor another cookie names the browser. A script cannot read it, and Safari does not cut its life to seven days as
 it does for cookies that scripts set.
 
-`edge/events.py` and `edge/consent.py` ask here; what a grant is they decide by the policy of the place, never by this file.
+`edge/events.py`, `edge/dialects.py` and `edge/consent.py` ask here; what a grant is they decide by the policy of the place,
+never by this file.
 """
 
 from __future__ import annotations
@@ -66,6 +67,17 @@ class VisitorCookie:
         if value is not None:
             fields.setdefault(CLIENT_ID, value)
         return fields
+
+    def on_events(self, collected: Sequence[Collected], head: Head, now_ms: int) -> Sequence[Collected]:
+        """The events of a browser's request with the id that it brings, for dialects that read no fields of ours before parsing."""
+        value = self.read(head, now_ms)
+        if value is None:
+            return collected
+        return [
+            one if one.event is None or one.event.trust is not Trust.BROWSER or CLIENT_ID in one.event.fields
+            else replace(one, event=_with_id(one.event, value))
+            for one in collected
+        ]  # fmt: skip
 
     async def for_events(
         self, head: Head, collected: Sequence[Collected], place: Place, now_ms: int

@@ -125,6 +125,12 @@ class ConsentWords(_Authored):
         default=[], description="Purposes that Global Privacy Control and US opt-outs refuse: sale and sharing."
     )
     honor_do_not_track: bool = Field(default=False, description="true: the old Do Not Track header refuses them too.")
+    strict_mspa: bool = Field(
+        default=False, description="true: US sections of GPP refuse them too for known children, unrelated uses and missing notice."
+    )
+    strict_usp: bool = Field(
+        default=False, description="true: a US Privacy string refuses them too when it does not tell whether notice was given."
+    )
     purposes: dict[str, PurposeWords] = Field(description="The purposes of this policy by name.")
 
 

@@ -14,6 +14,7 @@ from ebbgate.policy.places import GROUPS
 from ebbgate.policy.plan import ALWAYS_SENT, DestinationFacts, DestinationPlan, Everywhere, Policy, Projection
 from ebbgate.policy.presets import PRESETS, Preset
 from ebbgate.policy.select import expand
+from ebbgate.policy.words import is_void
 from ebbgate.policy.yaml import Document
 
 _STEPS: Final = {None: 0, "hour": treat.HOUR_MS, "day": treat.DAY_MS}
@@ -34,7 +35,10 @@ def compile_policy(doc: Document, words: PolicyWords, facts: Mapping[str, Destin
         consent=_consent(doc, words),
         everywhere=_everywhere(doc, words.before_anything_leaves),
         destinations=MappingProxyType(
-            {name: _destination(doc, words, name, d, facts[name], file) for name, d in words.destinations.items()}
+            {
+                name: _destination(doc, words, name, d, facts.get(name, DestinationFacts(name)), file)
+                for name, d in words.destinations.items()
+            }
         ),
         countries=frozenset(country for code in places.countries for country in GROUPS.get(code, (code,))),
         regions=frozenset(places.regions),
@@ -80,6 +84,8 @@ def _consent(doc: Document, words: PolicyWords) -> ConsentRules:
         vendors=vendors,
         hold_for_s=hold_s if consent.if_missing == "hold" else 0,
         honor_dnt=consent.honor_do_not_track,
+        strict_mspa=consent.strict_mspa,
+        strict_usp=consent.strict_usp,
         line=doc.line("consent"),
     )
 
@@ -110,6 +116,8 @@ def _destination(
         return f"{file}:{doc.line(*at, *path)}"
 
     limited = destination.if_refused.send_limited if destination.if_refused else None
+    if limited is not None and is_void(words.consent.model, limited.add):
+        limited = None
     needs_line = line("needs")
     return DestinationPlan(
         destination=name,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final, TypeAlias
 from urllib.parse import unquote_plus
@@ -42,7 +42,7 @@ _NATIONAL: Final = re.compile(
     r")(?![0-9A-Za-z-])"
 )
 _PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
-_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{12,4096}={0,2}(?![A-Za-z0-9+/_=-])")
+_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{12,4096}={0,2}(?![A-Za-z0-9+/_=-])")
 _JSON_ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|([\"\\/]))")
 
 #: Digits in the company that phones, cards, accounts, ids and addresses keep.
@@ -198,3 +198,10 @@ _FINDERS: Final[dict[str, Find]] = {
     "national_id": _matches(_NATIONAL, ()),
 }
 KINDS: Final = tuple(_FINDERS)
+
+
+def finds(text: str, kinds: Iterable[str] = KINDS) -> Iterator[tuple[str, int, int]]:
+    """(kind, start, end) of everything of these kinds in a text as it stands, not in what it decodes to; see `unwrapped`."""
+    for kind in kinds:
+        for start, end in _FINDERS[kind](text):
+            yield kind, start, end

@@ -5,14 +5,15 @@ Each finding has a code with a page in docs/reference/codes/. What concerns seve
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from ebbgate.policy.authored import ConsentWords, DestinationWords, PolicyWords, seconds
 from ebbgate.policy.lint_fields import check_fields, check_selectors
+from ebbgate.policy.lint_words import check_destination_name, check_words, twice
 from ebbgate.policy.places import COUNTRIES, GROUPS, known_region, meant
 from ebbgate.policy.plan import DestinationFacts
-from ebbgate.policy.words import TCF_PURPOSES, hint_for
+from ebbgate.policy.words import TCF_PURPOSES, did_you_mean, hint_for
 from ebbgate.policy.yaml import Document
 
 DAY_S: Final = 86_400
@@ -25,6 +26,8 @@ EVIDENCE_S: Final = {"opt_in": 395 * DAY_S, "opt_out": 730 * DAY_S}
 #: Sources that can only refuse.
 _ONLY_REFUSE: Final = frozenset({"gpc", "dnt"})
 _US_SOURCES: Final = frozenset({"gpp", "us_privacy"})
+#: Sources that may hold a TC string or the provider list beside it.
+_IAB_SOURCES: Final = frozenset({"tcf", "gpp", "cmp_cookie"})
 
 
 def lint_file(doc: Document, words: PolicyWords, facts: Mapping[str, DestinationFacts], configured: Collection[str] | None) -> None:
@@ -32,6 +35,7 @@ def lint_file(doc: Document, words: PolicyWords, facts: Mapping[str, Destination
     if words.owner is None or words.reason is None:
         missing = " and no ".join(f"'{name}'" for name in ("owner", "reason") if getattr(words, name) is None)
         doc.report("P051", doc.key("policy"), f"this policy has no {missing}", "say who answers for it and on what ground")
+    check_words(doc, words)
     _places(doc, words)
     _consent(doc, words)
     check_selectors(doc, ("before_anything_leaves", "remove"), words.before_anything_leaves.remove)
@@ -65,13 +69,12 @@ def _consent(doc: Document, words: PolicyWords) -> None:
     at = ("consent",)
     if not consent.read_from:
         doc.report("P007", doc.value(*at, "read_from"), "no source of consent is named", "name at least one, e.g. event")
-    _twice(doc, (*at, "read_from"), consent.read_from)
     if consent.model == "opt_in" and consent.if_missing == "allowed":
         doc.report("P014", doc.value(*at, "if_missing"), "'allowed' contradicts 'opt_in': silence is no consent", "write 'refused'")
     if consent.model == "opt_out" and consent.if_missing == "hold":
         doc.report("P014", doc.value(*at, "if_missing"), "'hold' contradicts 'opt_out': there is nothing to wait for")
     if consent.hold_for is not None and consent.if_missing != "hold":
-        doc.report("P021", doc.key(*at, "hold_for"), "'hold_for' can never apply: 'if_missing' is not 'hold'")
+        doc.report("P016", doc.key(*at, "hold_for"), "nothing is held: 'if_missing' is not 'hold'")
     for name, purpose in consent.purposes.items():
         for index, number in enumerate(purpose.tcf):
             if number not in TCF_PURPOSES:
@@ -119,13 +122,19 @@ def _destination(
 ) -> None:
     at = ("destinations", name)
     known = facts.get(name)
-    if known is None:
+    if known is None and did_you_mean(name, facts):
         doc.report("P002", doc.key(*at), f"unknown destination {name!r}", hint_for(name, facts))
-    elif configured is not None and name not in configured:
+    elif known is None and check_destination_name(doc, name, sorted(facts)):
+        doc.report(
+            "P040",
+            doc.key(*at),
+            f"{name!r} is no destination that is installed: nothing is sent to it",
+            "see `ebbgate destination list`",
+        )
+    elif known is not None and configured is not None and name not in configured:
         doc.report("P040", doc.key(*at), f"{name!r} is not configured: nothing is sent to it", "add it to ebbgate.toml")
     _needs(doc, words, at, destination)
     if destination.events != "all":
-        _twice(doc, (*at, "events"), destination.events)
         for index, event in enumerate(destination.events):
             if known is not None and event in known.reserved_events:
                 span = doc.value(*at, "events", index)
@@ -139,14 +148,14 @@ def _needs(doc: Document, words: PolicyWords, at: tuple[str, str], destination: 
         doc.report("P010", doc.key(*at), f"{at[1]!r} does not say what it needs", "add 'needs: [purpose]' or 'needs: nothing'")
         return
     if needs == "nothing":
-        if not destination.because:
+        if not (destination.because or "").strip():
             doc.report("P011", doc.value(*at, "needs"), "'needs: nothing' without 'because'", "name the legal ground")
         if destination.if_refused is not None:
             doc.report("P021", doc.key(*at, "if_refused"), "'if_refused' can never apply: nothing is needed")
         if destination.vendor is not None:
             doc.report("P021", doc.key(*at, "vendor"), "'vendor' can never apply: nothing is needed")
         return
-    _twice(doc, (*at, "needs"), needs)
+    twice(doc, (*at, "needs"), needs)
     for index, purpose in enumerate(needs):
         if purpose not in words.consent.purposes:
             span = doc.value(*at, "needs", index)
@@ -155,6 +164,13 @@ def _needs(doc: Document, words: PolicyWords, at: tuple[str, str], destination: 
     vendor = destination.vendor
     if vendor is not None and vendor.tcf is None and vendor.google_ac is None:
         doc.report("P006", doc.key(*at, "vendor"), "'vendor' names no vendor", "add tcf or google_ac")
+    elif vendor is not None and not _IAB_SOURCES & set(words.consent.read_from):
+        doc.report(
+            "P017",
+            doc.key(*at, "vendor"),
+            "'vendor' can never apply: no IAB string is read",
+            "add 'tcf' to read_from, or remove it",
+        )
 
 
 def _quoted(hint: str) -> str:
@@ -187,10 +203,3 @@ def _times(doc: Document, words: PolicyWords) -> None:
     for name, destination in words.destinations.items():
         if destination.expire_after is not None and (seconds(destination.expire_after) or 0) > MAX_EXPIRE_S:
             doc.report("P007", doc.value("destinations", name, "expire_after"), "'expire_after' is at most 90 days")
-
-
-def _twice(doc: Document, path: tuple[str, ...], items: Sequence[str | int]) -> None:
-    """A word that stands twice in one list: the second can never do anything."""
-    for index, item in enumerate(items):
-        if item in items[:index]:
-            doc.report("P021", doc.value(*path, index), f"{item!r} stands twice in this list", "remove one")

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
-from ebbgate.fields import FIELDS, DataClass, Kind
+from ebbgate.fields import FIELDS, OPEN_GROUPS, DataClass, Kind
 from ebbgate.policy.authored import DestinationWords, PolicyWords
 from ebbgate.policy.plan import ALWAYS_SENT, DestinationFacts
 from ebbgate.policy.presets import PRESETS, Preset
 from ebbgate.policy.select import Selection, all_selectors, expand, is_known
-from ebbgate.policy.words import hint_for
+from ebbgate.policy.words import LIMITED_DATA_USE, hint_for, is_void
 from ebbgate.policy.yaml import Document
 
 NO_PRESET: Final = Preset(about="")
 #: `limit` cannot cut an address in the middle without making another address of it.
 MAX_LIMIT: Final = 8192
+#: A property's name as the intake takes it (`collect/values.py`), without blanks around it.
+_PROPERTY: Final = re.compile(r"[A-Za-z_$](?:[A-Za-z0-9_$ -]{0,62}[A-Za-z0-9_$-])?\Z")
 
 
 def check_selectors(doc: Document, path: tuple[str, ...], selectors: Sequence[str]) -> None:
     """Reports selectors that match nothing known, or that stand twice."""
+    seen: set[str] = set()
     for index, selector in enumerate(selectors):
         span = doc.value(*path, index)
-        if not is_known(selector):
+        if "*" in selector:
+            doc.report(
+                "P020", span, f"{selector!r} matches no known field", "there are no wildcards: a group's name means all its fields"
+            )
+        elif not is_known(selector) or not _can_come(selector):
             hint = hint_for(selector, all_selectors())
             near = hint.removeprefix("did you mean '").removesuffix("'?") if hint.startswith("did you mean") else ""
             doc.report("P020", span, f"{selector!r} matches no known field", hint, replacement=near)
-        elif selector in selectors[:index]:
+        elif selector in seen:
             doc.report("P021", span, f"{selector!r} stands twice in this list", "remove one")
+        seen.add(selector)
+
+
+def _can_come(selector: str) -> bool:
+    """False for a site's own name that no event can carry: the intake leaves such properties out."""
+    group, _, name = selector.partition(".")
+    return group not in OPEN_GROUPS or not name or all(_PROPERTY.match(part) for part in name.split("."))
 
 
 def check_fields(
@@ -51,9 +66,9 @@ def check_fields(
     _always_sent(doc, (*at, "remove"), destination.remove)
     _always_sent(doc, ("before_anything_leaves", "remove"), words.before_anything_leaves.remove)
     _hashes(doc, at, destination, facts)
-    _limits(doc, at, destination, sent)
+    _limits(doc, words, at, destination, sent)
     _parameters(doc, words, at, destination)
-    _limited(doc, at, destination, sent, facts)
+    _limited(doc, words, at, destination, sent, facts)
     if facts is not None:
         _in_clear(doc, words, at, destination, facts, sent, removed)
 
@@ -105,7 +120,8 @@ def _hashes(doc: Document, at: tuple[str, str], destination: DestinationWords, f
                 )
 
 
-def _limits(doc: Document, at: tuple[str, str], destination: DestinationWords, sent: Selection) -> None:
+def _limits(doc: Document, words: PolicyWords, at: tuple[str, str], destination: DestinationWords, sent: Selection) -> None:
+    coded = expand((*destination.pseudonymise, *words.before_anything_leaves.pseudonymise))
     for path, length in destination.limit.items():
         span = doc.key(*at, "limit", path)
         field = FIELDS.get(path)
@@ -115,6 +131,8 @@ def _limits(doc: Document, at: tuple[str, str], destination: DestinationWords, s
             doc.report("P025", span, f"{path!r} is not text that can be cut")
         elif not sent.covers(path):
             doc.report("P024", span, f"{path!r} is not sent, so it cannot be treated", "add it to 'send'")
+        elif coded.covers(path) or expand(destination.hash).covers(path):
+            doc.report("P025", span, f"{path!r} leaves as a code of one length: there is nothing to cut", "decide on one")
         if not 1 <= length <= MAX_LIMIT:
             doc.report("P007", doc.value(*at, "limit", path), f"a limit is 1 to {MAX_LIMIT} characters")
 
@@ -132,7 +150,12 @@ def _parameters(doc: Document, words: PolicyWords, at: tuple[str, str], destinat
 
 
 def _limited(
-    doc: Document, at: tuple[str, str], destination: DestinationWords, sent: Selection, facts: DestinationFacts | None
+    doc: Document,
+    words: PolicyWords,
+    at: tuple[str, str],
+    destination: DestinationWords,
+    sent: Selection,
+    facts: DestinationFacts | None,
 ) -> None:
     if destination.if_refused is None:
         return
@@ -150,7 +173,16 @@ def _limited(
                 f"{selector!r} would leave only when the visitor refuses",
                 "a refusal must never let more out: add it to 'send' or remove it here",
             )
-    for flag in limited.add:
+    if is_void(words.consent.model, limited.add):
+        doc.report(
+            "P018",
+            doc.key(*path, "add", LIMITED_DATA_USE),
+            f"{LIMITED_DATA_USE!r} is an opt-out of US states: under opt_in nothing is sent instead",
+            "remove 'if_refused', or the flag where the law allows such a sending",
+        )
+    for flag, value in limited.add.items():
+        if value is not True and facts is not None and flag in facts.restriction_flags:
+            doc.report("P021", doc.value(*path, "add", flag), f"{flag!r} restricts nothing unless it is true", "write 'true'")
         if facts is not None and flag not in facts.restriction_flags:
             hint = hint_for(flag, facts.restriction_flags) or f"{at[1]} has no such flag"
             doc.report("P002", doc.key(*path, "add", flag), f"unknown restriction flag {flag!r}", hint)

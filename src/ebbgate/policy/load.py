@@ -104,6 +104,20 @@ def policy_files(path: Path) -> list[Path]:
     return sorted(p for p in path.glob("*.yaml") if not p.name.endswith(TEST_SUFFIX) and not p.name.startswith("."))
 
 
+def unread_files(path: Path) -> list[Problem]:
+    """A warning for each file of a directory that looks like a policy and is not read: another ending, or a directory below."""
+    if not path.is_dir():
+        return []
+    read = set(policy_files(path))
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in (".yaml", ".yml") and p.is_file() and not is_test(p))
+    message, hint = "this file is not read: policies are the *.yaml files of the directory itself", "rename or move it"
+    return [
+        Problem(p.as_posix(), 0, 0, "P034", message, hint, severity=severity_of("P034"))
+        for p in found
+        if p not in read and not any(part.startswith(".") for part in p.relative_to(path).parts)
+    ]
+
+
 def is_test(path: Path) -> bool:
     """True for a file of policy tests."""
     return path.name.endswith(TEST_SUFFIX)
@@ -132,7 +146,7 @@ def _bytes_of(file: Path) -> bytes:
 
 def _unreadable(path: Path, message: str, hint: str) -> PolicyError:
     problem = Problem(path.as_posix(), 0, 0, "P009", message, hint, severity=severity_of("P009"))
-    return PolicyError(as_text([problem]), problems=(problem,), hint=hint)
+    return PolicyError(as_text([problem]), problems=(problem,))
 
 
 def digest_of(digests: Mapping[str, str]) -> str:

@@ -84,14 +84,29 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "purposes:\n  heatmap: {categories: [heatmap]}",
         "Remove the purpose, or add it to the `needs` of a destination.",
     ),
+    "P016": (
+        "`hold_for` says how long an event waits for its visitor's choice, and this policy lets none wait.",
+        "if_missing: refused\nhold_for: 10 minutes",
+        "Write `if_missing: hold` (with opt_in), or leave the time for the day when you do.",
+    ),
+    "P017": (
+        "`vendor` counts where an IAB string is the evidence, and this policy reads none: the vendor is never asked about.",
+        "read_from: [event]\n…\nvendor: {tcf: 755}",
+        "Add `tcf`, `gpp` or `cmp_cookie` to `read_from`, or remove `vendor`.",
+    ),
+    "P018": (
+        "Platforms honour limited data use for US states only. Elsewhere they take the event like one with consent: it is withheld.",
+        "consent: {model: opt_in, …}\n…\nif_refused:\n  send_limited: {send: [event], add: {limited_data_use: true}}",
+        "Remove `if_refused`, or drop the flag where the law allows the reduced sending by itself.",
+    ),
     "P020": (
         "The word is no field, no group and no property. A field that matches nothing would silently protect or send nothing.",
         "remove: [user.e-mail]",
         "Use the suggested field. The list is in docs/reference/fields.md.",
     ),
     "P021": (
-        "The rule cannot take effect: a word that stands twice, a reduced sending where nothing is needed, an idle time limit.",
-        "if_missing: refused\nhold_for: 10 minutes",
+        "The rule cannot take effect: a word that stands twice, a reduced sending or a vendor where nothing is needed.",
+        "needs: nothing\nbecause: Security of the service\nvendor: {tcf: 755}",
         "Remove the rule, or change the one that makes it idle.",
     ),
     "P022": (
@@ -144,10 +159,15 @@ TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "",
         "Write `everywhere_else: true` in one policy.",
     ),
-    "P040": (
-        "The policy names a destination that the settings do not configure, so nothing is sent to it.",
+    "P034": (
+        "Policies are the `*.yaml` files of the directory itself. This one is not read: it ends otherwise, or stands further down.",
         "",
-        "Configure it in ebbgate.toml, or remove it from the policy.",
+        "Rename it to `….yaml` and move it beside the others, or move it away.",
+    ),
+    "P040": (
+        "The policy names a destination that the settings do not configure, or that is not installed, so nothing is sent to it.",
+        "",
+        "Configure it in ebbgate.toml, or remove it from the policy. `ebbgate destination list` names those that are installed.",
     ),
     "P041": (
         "The platform keeps this event name for itself and would drop the event without a word.",

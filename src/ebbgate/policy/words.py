@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final, Literal
 
@@ -44,6 +44,9 @@ CODES: Final[dict[str, tuple[str, str]]] = {
     "P013": ("purpose that no source can grant", "error"),
     "P014": ("word that contradicts the consent model", "error"),
     "P015": ("purpose that nothing needs", "warning"),
+    "P016": ("time for a hold that is never made", "warning"),
+    "P017": ("vendor that no source can speak of", "warning"),
+    "P018": ("limited data use under opt-in", "warning"),
     "P020": ("field that matches nothing known", "error"),
     "P021": ("rule that can never fire", "error"),
     "P022": ("unkeyed hash that the destination has no use for", "error"),
@@ -56,6 +59,7 @@ CODES: Final[dict[str, tuple[str, str]]] = {
     "P031": ("no policy for an unknown country", "warning"),
     "P032": ("policy that applies to nowhere", "error"),
     "P033": ("no policy for the rest of the world", "warning"),
+    "P034": ("file beside the policies that is not read", "warning"),
     "P040": ("destination that is not configured", "warning"),
     "P041": ("event name that the destination reserves", "error"),
     "P042": ("configured destination without a policy", "warning"),
@@ -65,6 +69,18 @@ CODES: Final[dict[str, tuple[str, str]]] = {
     "T002": ("test that names something unknown", "error"),
     "T003": ("test that cannot be run", "error"),
 }
+
+
+#: Restriction flag of the US states' opt-outs.
+LIMITED_DATA_USE: Final = "limited_data_use"
+
+
+def is_void(model: str, flags: Mapping[str, object]) -> bool:
+    """Whether a limited form rests on US opt-out law where consent is due (specs/consent.md §4.5, specs/destinations.md §1.4).
+
+    Outside the US platforms ignore the flag: they would take the event like one with consent.
+    """
+    return model == "opt_in" and bool(flags.get(LIMITED_DATA_USE))
 
 
 def severity_of(code: str) -> str:

@@ -26,10 +26,14 @@ Path: TypeAlias = tuple[str | int, ...]
 _NULL: Final = re.compile(r"(?:~|null|Null|NULL|)\Z")
 _TRUE: Final = re.compile(r"(?:true|True|TRUE)\Z")
 _FALSE: Final = re.compile(r"(?:false|False|FALSE)\Z")
-_INT: Final = re.compile(r"[-+]?[0-9]{1,18}\Z")
-_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]{1,18}|[0-9]{1,18}(?:\.[0-9]{0,18})?)(?:[eE][-+]?[0-9]{1,3})?\Z")
-#: Characters that some YAML readers take for line breaks and others do not.
-_ODD_BREAKS: Final = re.compile("[\x85\u2028\u2029\ufeff]")
+#: A number that begins with 0 is octal to older readers: it stays text, and where a number is wanted it is refused.
+_INT: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})\Z")
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]{1,18}|(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{0,18})?)(?:[eE][-+]?[0-9]{1,3})?\Z")
+#: Characters that show as nothing, turn what is around them, or are line breaks to some readers of YAML and not to others.
+_INVISIBLE: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\r(?!\n)"
+    "|[\U000e0000-\U000e007f]"
+)
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -113,7 +117,7 @@ def _events(raw: bytes, doc: Document) -> Iterator[yaml.Event]:
     except UnicodeDecodeError:
         raise _stop(doc, "P005", NOWHERE, "the file is not UTF-8 text") from None
     doc.lines = doc.text.replace("\r\n", "\n").split("\n")
-    for pattern, what, hint in ((re.compile("\t"), "a tab", "use blanks"), (_ODD_BREAKS, "an invisible character", "remove it")):
+    for pattern, what, hint in ((re.compile("\t"), "a tab", "use blanks"), (_INVISIBLE, "an invisible character", "remove it")):
         found = pattern.search(doc.text)
         if found:
             raise _stop(doc, "P005", _span_of_offset(doc.text, found.start()), f"{what} is not allowed", hint)
@@ -172,6 +176,7 @@ class _Builder:
         """The value that begins with `event`."""
         self._doc.values[path] = _span(event)
         if isinstance(event, yaml.ScalarEvent):
+            self._visible(event)
             return _scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(path)
@@ -189,6 +194,7 @@ class _Builder:
             span = _span(event)
             if not isinstance(event, yaml.ScalarEvent):
                 raise _stop(self._doc, "P005", span, "a key must be one word")
+            self._visible(event)
             key = event.value
             if key == "<<":
                 raise _stop(self._doc, "P005", span, "merge keys are not allowed", "write the settings out")
@@ -201,6 +207,11 @@ class _Builder:
             self._doc.keys[here] = span
             found[key] = self.build(here, next(self._events))
         return found
+
+    def _visible(self, event: yaml.ScalarEvent) -> None:
+        """Refuses what escapes in quotation marks stand for, as in the text itself."""
+        if _INVISIBLE.search(event.value) or "\t" in event.value:
+            raise _stop(self._doc, "P005", _span(event), "an invisible character is not allowed", "remove it")
 
     def _skip(self, event: yaml.Event) -> None:
         depth = isinstance(event, yaml.CollectionStartEvent)

@@ -140,6 +140,7 @@ class Middle:
             self.keys,
             VisitorCookie(VisitorCookieSettings(), self.choices, self.keys, govern=self.pipeline.govern, entropy=os.urandom),
             govern=self.pipeline.govern,
+            purposes=lambda: {rule.name for policy in self.policies.current.policies for rule in policy.consent.purposes},
             drained=self.runner.drained,
             clock_ms=self.clock.wall_ms,
             durability=self.store.durability,

@@ -105,7 +105,7 @@ class House:
         policy: PolicySet | None = None,
         clock: Clock | None = None,
         keys: KeyRing | None = None,
-        throttle: Callable[[], float] = float,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self.keys = keys or KeyRing.ephemeral()
         self.store = WatchedStore(folder / "ebbgate.db", self.keys)
@@ -119,7 +119,7 @@ class House:
             store=self.store,
             policies=lambda: self.policy,
             disabled=lambda: self.off,
-            throttle=throttle,
+            busy=busy,
             clock=clock,
             limits=limits,
             draw=chance.random,

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import structlog
 
+from ebbgate.audit.entry import admin_action
 from ebbgate.demo.sink import RecordingSink
 from ebbgate.destinations.kit import Row
 from ebbgate.model import CleanEvent, Outcome
 from tests.unit.deliver.fakes import destination
-from tests.unit.deliver.rig import events_of, key_of, lane_to, open_house
+from tests.unit.deliver.rig import events_of, key_of, lane_to, now_ms, open_house
 
 MAIL = "petra.kaiser@mailbox.example"
 
@@ -41,7 +42,31 @@ async def test_a_leaking_row_is_kept_back_alone(tmp_path: Path, events: int) -> 
     assert "e-3" not in events_of(sink.requests)
     assert all(MAIL.encode() not in received.body for received in sink.requests)
     assert blocked == 1
-    assert dead == []
+    assert [(one.destination, one.outcome, one.reason) for one in dead] == [("sink", Outcome.WITHHELD, "egress_blocked")]
     alarms = [line for line in told if line["event"] == "delivery.egress_blocked"]
     assert [(line["destination"], line["kind"], line["log_level"]) for line in alarms] == [("sink", "email", "error")]
     assert MAIL not in repr(told)
+
+
+async def test_what_was_blocked_is_sent_once_the_mapping_is_mended(tmp_path: Path) -> None:
+    """It waits as a dead letter: sent again by a mapping that still leaks it is blocked again, by a mended one it arrives."""
+    faulty = True
+
+    def render(clean: CleanEvent, settings: Any) -> Row:
+        return leaking(clean, settings) if faulty else {"id": clean.id, "name": clean.name}
+
+    async with RecordingSink().serve() as sink, open_house(tmp_path, [lane_to(destination(render=render), sink.url)]) as house:
+        await house.post([3])
+        await house.until_ended("sink", 1)
+        acted = admin_action(action="queue.retry", actor="operator", n=1, destination="sink", node="n", at_ms=now_ms())
+        for mended in (False, True):
+            faulty = not mended
+            (letter,) = await house.store.dead_letters()
+            assert await house.store.revive([letter.id], now_ms=now_ms(), entry=acted) == 1
+            house.runner.wake(["sink"])
+            await house.until_ended("sink", 2 + mended)
+        counts = house.runner.states()["sink"].figures.outcomes
+        dead = await house.store.dead_letters()
+    assert counts == {Outcome.WITHHELD: 2, Outcome.DELIVERED: 1}
+    assert dead == []
+    assert events_of(sink.requests) == ["e-3"]

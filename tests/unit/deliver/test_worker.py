@@ -437,21 +437,22 @@ async def test_a_token_is_got_once_and_refreshed_once(tmp_path: Path) -> None:
     assert given == ["t0", "t1"]
 
 
-async def test_the_intake_goes_first(tmp_path: Path) -> None:
-    """Before each request, and after each slice of a chunk is prepared, the worker yields for as long as the intake asks."""
-    asked: list[float] = []
-
-    def throttle() -> float:
-        asked.append(0.01)
-        return 0.01
-
+async def test_the_intake_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While requests wait to be answered, deliveries take several times as long as without; then they go on at full speed."""
+    monkeypatch.setattr("ebbgate.deliver.pace.SHARE", 0.02)  # a plain difference also where the machine is slow
+    busy = False
+    took: list[float] = []
     async with (
         RecordingSink().serve() as sink,
-        open_house(tmp_path, [lane_to(destination(), sink.url)], throttle=throttle) as house,
+        open_house(tmp_path, [lane_to(destination(events=1), sink.url, deadline_s=30)], busy=lambda: busy) as house,
     ):
-        await house.post(range(30))
-        await house.until_ended("sink", 30)
-    assert (len(asked), sink.count) == (1 + 3, 3)
+        for number, state in enumerate((False, True, False)):
+            busy = state
+            began = asyncio.get_running_loop().time()
+            await house.post(range(number * 40, number * 40 + 40))
+            await house.until_ended("sink", number * 40 + 40, 60)
+            took.append(asyncio.get_running_loop().time() - began)
+    assert took[1] > 2 * max(took[0], took[2]), took
 
 
 async def test_figures_tell_what_happened(tmp_path: Path) -> None:

@@ -67,6 +67,19 @@ async def test_what_is_no_choice_is_refused(middle: Middle, body: Any, query: st
     assert await ledger(middle, "client:c") == await ledger(middle, "user:u") == {}
 
 
+async def test_a_name_that_no_policy_knows_is_not_recorded(middle: Middle) -> None:
+    """What a stranger calls a purpose never reaches ledger or log; beside it the known ones count, and the answer says which did."""
+    for name in ("ana@example.com", "advertising\ufeff", "x" * 128, "\u202e"):
+        status, answer = await middle.ask(CLIENT | {"consent": {"purposes": {name: "denied"}}}, server=False)
+        assert (status, answer["code"]) == (422, "no_choice"), name
+        unreadable = {"purposes": {name: "denied"}, "gcs": 5}
+        assert (await middle.ask(CLIENT | {"consent": unreadable}, server=False))[1]["code"] == "consent_unreadable"
+        assert await ledger(middle, "client:c") == {}
+    status, answer = await middle.ask(CLIENT | {"consent": {"purposes": {"ana@example.com": "denied", "advertising": "denied"}}})
+    assert (status, answer["recorded"]) == (202, {"advertising": "denied"})
+    assert await ledger(middle, "client:c") == {"advertising": "denied"}
+
+
 async def test_strangers_are_refused(middle: Middle) -> None:
     """Another site's page, no page at all, a wrong key."""
     for headers, status, code in (

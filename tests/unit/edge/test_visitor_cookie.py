@@ -128,6 +128,22 @@ def test_a_cookie_that_is_there_is_used_and_not_prolonged() -> None:
     assert asked(made, head("7.1763000000"), collected())[1] == []
 
 
+def test_the_cookies_id_completes_events_that_name_no_client() -> None:
+    """For dialects that are parsed first: an event's own client id stays, servers' events and errors are left as they are."""
+    made, brought = cookie(), head("7.1763000000")
+    events = [collected(), collected(visitor={"client_id": "1.2"}), collected(trust=Trust.SERVER), Collected(None)]
+    found = made.on_events(events, brought, NOW_MS)
+    assert [one.event.fields.get("visitor.client_id") if one.event else "none" for one in found] == [
+        "7.1763000000",
+        "1.2",
+        None,
+        "none",
+    ]
+    assert found[0].event is not None
+    assert found[0].event.subjects == ("client:7.1763000000",)
+    assert made.on_events(events, head(), NOW_MS) == events
+
+
 @pytest.mark.parametrize(
     "value",
     ["", "x", "7", "7.17", "1.1763000000x", "7.1763000000.1", "-7.1763000000", "٧.1763000000", "7.1600000000", "7.1999999999"],

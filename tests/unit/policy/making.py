@@ -39,7 +39,7 @@ FACTS: Mapping[str, DestinationFacts] = {
         "meta",
         hashes={"user.email": lower, "user.phone": digits, "user.first_name": lower},
         demands_hash=frozenset({"user.email", "user.phone"}),
-        restriction_flags=frozenset({"limited_data_use"}),
+        restriction_flags=frozenset({"limited_data_use", "opt_out"}),
         max_age_s=7 * 86_400,
         kind="advertising",
     ),

@@ -274,14 +274,14 @@ def test_limited_carries_the_restriction_flags() -> None:
     """The limited form has its own fields and flags."""
     rules = policy(
         "  meta:\n    needs: [advertising]\n    send: [event, order.value, user.id]\n"
-        "    if_refused: {send_limited: {send: [event, order.value], add: {limited_data_use: true}}}"
+        "    if_refused: {send_limited: {send: [event, order.value], add: {opt_out: true}}}"
     )
     happened = event({"order.value": 1, "user.id": "u"})
     given = consent(advertising=DENIED)
     (decision,) = decide(happened, given, rules, ("meta",))
     found = clean(happened, decision, rules, given, pseudonym=pseudonym)
     assert found.limited
-    assert dict(found.flags) == {"limited_data_use": True}
+    assert dict(found.flags) == {"opt_out": True}
     assert own(found) == {"order.value": 1}
 
 
@@ -520,9 +520,9 @@ def test_recheck_of_a_limited_sending() -> None:
     )
     gate = Gate(text, FIELDS, given=consent(advertising=DENIED))
     assert gate.stored.limited
-    found = gate.now(text.replace("[event, order.value]}", "[event, order.value], add: {limited_data_use: true}}"))
+    found = gate.now(text.replace("[event, order.value]}", "[event, order.value], add: {opt_out: true}}"))
     assert found is not None
-    assert dict(found.flags) == {"limited_data_use": True}
+    assert dict(found.flags) == {"opt_out": True}
     assert gate.now("  meta: {needs: [advertising], send: [event, order]}") is None
 
 

@@ -88,6 +88,24 @@ def test_check_fix() -> None:
     assert Path("eu.yaml").read_text() == good
 
 
+def test_check_fix_keeps_line_ends() -> None:
+    """A file of Windows stays one: only the misspelt word changes."""
+    good = (POLICIES / "eu.yaml").read_bytes().replace(b"\n", b"\r\n")
+    Path("eu.yaml").write_bytes(good.replace(b"shorten_ip", b"shorten_ips"))
+    ok(run("check", "eu.yaml", "--fix"))
+    assert Path("eu.yaml").read_bytes() == good
+
+
+def test_check_tells_of_files_that_are_not_read() -> None:
+    """A policy under another ending is named and counted; it is a warning."""
+    Path("p").mkdir()
+    Path("p/eu.yaml").write_text((POLICIES / "eu.yaml").read_text())
+    Path("p/kenya.yml").write_text("policy: x\n")
+    shown = ok(run("check", "p"))
+    assert "p/kenya.yml: P034 warning" in shown
+    assert shown.rstrip().endswith("in 2 of 2 policies.")
+
+
 def test_check_explains_codes() -> None:
     """`--explain P012` prints the page."""
     assert ok(run("check", "--explain", "p012")).startswith("# P012: destination without `send`")

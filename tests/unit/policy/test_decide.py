@@ -28,7 +28,7 @@ LIMITED = """\
     needs: [advertising]
     send: [event, order.value, user.id]
     if_refused:
-      send_limited: {send: [event, order.value], add: {limited_data_use: true}}"""
+      send_limited: {send: [event, order.value]}"""
 
 
 def verdicts(given: Consent, text: str = BOTH, *, rules: str = CONSENT, name: str = "purchase") -> dict[str, tuple[str, str, str]]:
@@ -116,6 +116,17 @@ def test_a_refusal_may_leave_the_limited_form() -> None:
         assert (found.verdict, found.reason, found.detail) == (Verdict.LIMITED, Reason.LIMITED, "advertising")
         assert found.fields == ("event.id", "event.name", "event.time", "order.value")
         assert found.removed == ("user.id",)
+
+
+def test_limited_data_use_is_no_substitute_for_consent() -> None:
+    """Under opt-in a limited form that lives by US opt-out law is withheld: outside the US platforms ignore its flag."""
+    flagged = LIMITED.replace("[event, order.value]}", "[event, order.value], add: {limited_data_use: true}}")
+    for given, reason in ((consent(advertising=DENIED), Reason.CONSENT_DENIED), (consent(), Reason.CONSENT_UNKNOWN)):
+        (found,) = decide(event(), given, policy(flagged), ("meta",))
+        assert (found.verdict, found.reason) == (Verdict.WITHHOLD, reason)
+    opt_out = CONSENT.replace("opt_in", "opt_out")
+    (found,) = decide(event(), consent(advertising=DENIED), policy(flagged, consent=opt_out), ("meta",))
+    assert found.verdict is Verdict.LIMITED
 
 
 def test_what_is_held_is_not_sent_limited() -> None:

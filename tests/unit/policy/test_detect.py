@@ -77,6 +77,7 @@ WRAPPED = {
     "json": '{"mail": "ana\\u0040example.com"}',
     "base64 of json": base64.b64encode(b'{"email":"ana@example.com"}').decode(),
     "in an address": "https://shop.example/u/ana%40example.com/x",
+    "base64 as a parameter": f"https://shop.example/?utm_term={base64.b64encode(b'ana@example.com').decode()}",
 }
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -37,21 +41,82 @@ def test_a_value_stems_from_its_field_in_any_spelling() -> None:
     assert shown("first_name", "Petra", told) == "field"
 
 
-@pytest.mark.parametrize(
-    "text", ["page_view", "2026-11-21T22:31:21.250Z", "2026-11-21", "1795300281250", "a" * 64, "0" * 31 + "1f"]
-)
+@pytest.mark.parametrize("text", ["page_view", "2026-11-21T22:31:21.250Z", "2026-11-21", "1795300281250", "0" * 15 + "1f"])
 def test_words_times_and_ids_show_nothing(text: str) -> None:
     """What is told from no event shows nothing for any event."""
     assert shown("x", text, Allowance([], {})) is None
 
 
-def test_digests_may_stand_under_personal_keys() -> None:
-    """SHA-256 in hexadecimal or base64 is what these keys are for."""
-    told = Allowance([], {})
-    assert shown("em", "0" * 64, told) is None
-    assert shown("em", "A" * 43 + "=", told) is None
+#: The forms in which a mapping could let out a digest of what it must not.
+DIGESTS = {
+    "MD5": lambda text: hashlib.md5(text.encode()).hexdigest(),
+    "MD5 in capitals": lambda text: hashlib.md5(text.encode()).hexdigest().upper(),
+    "SHA-1": lambda text: hashlib.sha1(text.encode()).hexdigest(),
+    "SHA-256": lambda text: hashlib.sha256(text.encode()).hexdigest(),
+    "SHA-256 in base64": lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
+    "SHA-256 in base64url": lambda text: base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode(),
+    "the first half of SHA-256": lambda text: hashlib.sha256(text.encode()).hexdigest()[:32],
+}
+
+
+@pytest.mark.parametrize("key", ["x", "em"])
+@pytest.mark.parametrize("form", DIGESTS)
+def test_a_digest_passes_only_where_its_text_may(form: str, key: str) -> None:
+    """A digest of something else is a leak under any key; one of the event's own texts, or of their usual spelling, is none."""
+    one, rules = cleaned({"user.email": " Ana@Example.com", "user.id": "u-1"})
+    told = Allowance([one], rules)
+    assert shown(key, DIGESTS[form]("petra@example.com"), told) == "digest"
+    assert shown(key, DIGESTS[form](MAIL), told) == ""
+    assert shown(key, DIGESTS[form]("u-1"), told) == ""
+    assert shown(key, DIGESTS[form](one.id), told) == ""
+
+
+def test_a_digest_passes_where_the_policy_the_settings_or_the_body_made_it() -> None:
+    """Hashes that the policy made pass in both cases and within own texts; so do account numbers and digests of the body."""
+    made, account = hashlib.sha256(b"petra@example.com").hexdigest(), "0123456789abcdef0123456789abcdef"
+    one, rules = cleaned({"user.id": "u-1", "page.url": f"https://shop.example/{account[::-1]}"})
+    hashed = replace(one, fields={**one.fields, "user.email": made}, hashed=frozenset({"user.email"}))
+    told = Allowance([hashed], rules, frozenset({f"https://t.example/{account}"}), b"body")
+    assert shown("em", made.upper(), told) == ""
+    assert shown("x", account, told) == ""
+    assert shown("x", account[::-1], told) == ""
+    assert shown("x", hashlib.sha256(b"body").hexdigest(), told) == ""
+    assert shown("em", base64.b64encode(hashlib.sha256(b"body").digest()).decode(), told) == ""
     assert shown("em", "", told) is None
-    assert shown("em", "ana", told) == "field"
+    assert shown("em", made, Allowance([one], rules)) == "digest"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("petra@example.com", "email"),
+        ("to petra.kaiser@mailbox.example, at once", "email"),
+        ("+49 171 9876543", "phone"),
+        ("DE89 3704 0044 0532 0130 00", "iban"),
+    ],
+)
+def test_what_is_written_backwards_is_found(text: str, kind: str) -> None:
+    """A text turned round shows the same person; where the event may show it, it passes turned round too."""
+    assert shown("x", text[::-1], Allowance([], {})) == kind
+    one, rules = cleaned({"user.id": text.removeprefix("to ").removesuffix(", at once")})
+    assert shown("x", text[::-1], Allowance([one], rules)) == ""
+
+
+def test_backwards_gives_no_false_alarm_about_what_stands_forwards() -> None:
+    """An address that may be shown is not found again from its other end, whatever stands beside it."""
+    one, rules = cleaned({"user.email": "ana.b@example.com"})
+    assert shown("x", "mail ana.b@example.com/thanks", Allowance([one], rules)) == ""
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda raw: base64.b64encode(raw).decode(), lambda raw: raw.hex(), lambda raw: f"z={base64.urlsafe_b64encode(raw).decode()}"],
+)
+def test_what_is_packed_in_a_text_is_found(wrap: Callable[[bytes], str]) -> None:
+    """Gzip within base64 or hexadecimal is opened; what only looks packed holds nothing."""
+    assert shown("x", wrap(gzip.compress(b'{"mail": "petra@example.com"}')), Allowance([], {})) == "email"
+    assert shown("x", wrap(gzip.compress(b"nothing of anybody, nothing")), Allowance([], {})) is None
+    assert shown("x", wrap(b"\x1f\x8b\x08" + b"\x07" * 40), Allowance([], {})) is None
 
 
 def test_digits_are_read_as_digits_and_as_hexadecimal() -> None:

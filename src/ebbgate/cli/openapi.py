@@ -1,0 +1,29 @@
+"""`ebbgate openapi`: the OpenAPI 3.1 document of a host, for generators, gateways and tests of other people's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(openapi)
+
+
+def openapi(
+    host: Annotated[str, typer.Option(help="collection or admin.")] = "collection",
+    config: Annotated[Path | None, typer.Option(help="ebbgate.toml, for server.prefix; default ./ebbgate.toml.")] = None,
+) -> None:
+    """Print the OpenAPI document of the collection host or of the admin host, as JSON."""
+    import json
+
+    from ebbgate.edge.openapi.documents import HOSTS, document
+    from ebbgate.errors import ConfigError
+    from ebbgate.settings import load_settings
+
+    if host not in HOSTS:
+        raise ConfigError(f"--host {host}: no such host", hint=" or ".join(HOSTS))
+    typer.echo(json.dumps(document(host, load_settings(config).server.prefix), indent=2, ensure_ascii=False))
