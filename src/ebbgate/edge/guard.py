@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 
 from ebbgate import log
-from ebbgate.edge.problems import Message, Receive, Scope, Send, answer_problem
+from ebbgate.edge.problems import Receive, Scope, Send, answer_problem
 from ebbgate.errors import RequestError
 
 
@@ -19,25 +20,16 @@ class Guard:
         """Pass the request on."""
         if scope["type"] != "http":
             return
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
         try:
-            await self._app(scope, receive, watched)  # type: ignore[operator]  # an ASGI app; Starlette's own type is wider
+            await self._app(scope, receive, send)  # type: ignore[operator]  # an ASGI app; Starlette's own type is wider
         except Exception as error:  # noqa: BLE001  the last resort of a host on the internet: whatever it is, it must not show
             error_id = secrets.token_hex(6)
             log.get().error("request.failed", error_id=error_id, kind=type(error).__name__, where=_where(error))
-            if not started:
-                await answer_problem(
-                    send,
-                    RequestError(
-                        "the gateway failed on this request", status=500, code="internal", hint=f"tell the operator {error_id}"
-                    ),
-                )
+            failed = RequestError(
+                "the gateway failed on this request", status=500, code="internal", hint=f"tell the operator {error_id}"
+            )
+            with suppress(RuntimeError):  # of the server: an answer has begun already, and it ends the connection
+                await answer_problem(send, failed)
 
 
 def _where(error: BaseException) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import TypeAlias
 
 import msgspec
 from starlette.routing import Route, Router
@@ -18,6 +19,8 @@ from ebbgate.edge.problems import JSON, MethodNotAllowed, Receive, Scope, Send, 
 from ebbgate.edge.status import StatusEndpoint, WellKnownGpc
 from ebbgate.edge.tag import TagEndpoint
 from ebbgate.errors import RequestError
+
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def not_found(scope: Scope, receive: Receive, send: Send) -> object:
@@ -73,4 +76,17 @@ def public_app(
         redirect_slashes=False,
         default=not_found,  # type: ignore[arg-type]  # an ASGI app that returns its coroutine
     )
-    return Guard(limits.before(router) if limits else router)
+    app = Exact(router)
+    return Guard(limits.before(app) if limits else app)
+
+
+class Exact:
+    """Routes of fixed paths by one look into a dictionary; all others by the router, which tries its patterns one by one."""
+
+    def __init__(self, router: Router) -> None:
+        self._endpoints: dict[str, App] = {r.path: r.app for r in router.routes if isinstance(r, Route) and "{" not in r.path}
+        self.router = router
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The endpoint's own coroutine."""
+        return self._endpoints.get(scope["path"], self.router)(scope, receive, send)

@@ -18,7 +18,7 @@ import ebbgate
 from ebbgate.edge.admin import admin_app
 from ebbgate.edge.openapi.codes import CODES
 from ebbgate.edge.openapi.documents import HOSTS, document
-from ebbgate.edge.public import public_app
+from ebbgate.edge.public import Exact, public_app
 from ebbgate.edge.routes import ROUTES
 from ebbgate.edge.rudder_source import PATHS as SOURCES
 from ebbgate.fields import FIELDS
@@ -40,7 +40,7 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def routed(guard: Any) -> set[str]:
-    router = guard._app
+    router = guard._app.router if isinstance(guard._app, Exact) else guard._app
     assert isinstance(router, Router)
     return {route.path for route in router.routes if isinstance(route, Endpoint)}
 
