@@ -20,8 +20,8 @@ import pytest
 import pytest_asyncio
 
 from ebbgate.edge.serving import address, listen, served
+from tests.chromium import ARGUMENTS, CHROMIUM, chromium_or_skip
 from tests.e2e.harness import ADMIN_TOKEN, ORIGIN, SERVER_KEY, Gateway, gateway, received
-from tests.e2e.site import ARGUMENTS, CHROMIUM, chromium_or_skip
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -103,18 +103,22 @@ async def test_python_clients(running: Gateway, module: str, package: str, order
 
 
 class Page:
-    """A page on an origin of its own that loads analytics-next from itself, as a site's bundle would."""
+    """A page on an origin of its own that loads a client's script from itself, as a site's bundle would."""
+
+    def __init__(self, page: str, scripts: Path) -> None:
+        self._page = (CLIENTS / page).read_bytes()
+        self._scripts = scripts
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
         path = scope["path"]
-        umd = MODULES / "@segment" / "analytics-next" / "dist" / "umd"
+        script = self._scripts / path.rpartition("/")[2]
         if path == "/":
-            kind, body = b"text/html", (CLIENTS / "analytics_next.html").read_bytes()
+            kind, body = b"text/html", self._page
         elif path == "/analytics.js":
-            kind, body = b"text/javascript", (umd / "index.js").read_bytes()
-        elif (umd / path.rpartition("/")[2]).is_file() and path != "/favicon.ico":
-            kind, body = b"text/javascript", (umd / path.rpartition("/")[2]).read_bytes()
+            kind, body = b"text/javascript", (self._scripts / "index.js").read_bytes()
+        elif path != "/favicon.ico" and script.is_file():
+            kind, body = b"text/javascript", script.read_bytes()
         else:
             kind, body = b"text/plain", b""
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
@@ -122,31 +126,54 @@ class Page:
         await send({"type": "http.response.body", "body": body})
 
 
+async def in_chromium(folder: Path, page: Page, query: str, calls: int, order: str) -> Gateway:
+    """Run a client on a page of another origin: every call accepted, no host but ours, no complaint. The gateway, stopped."""
+    playwright = chromium_or_skip()
+    sock = listen("127.0.0.1", 0, what="page")
+    origin = f"http://{address(sock)}"
+    async with served(page, sock), gateway(folder, **{"sites.shop": {"origins": [origin]}}) as behind, playwright() as p:
+        browser = await p.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        tab = await browser.new_page()
+        hosts: set[str] = set()
+        complaints: list[str] = []
+        tab.on("request", lambda r: hosts.add(r.url.split("/")[2]))
+        tab.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        await tab.goto(f"{origin}/?url=http://{behind.address}/e{query}")
+        await tab.wait_for_function("window.sent > 0", timeout=30_000)
+        async with asyncio.timeout(30):
+            while sum((await counted(behind)).values()) < calls:
+                await asyncio.sleep(0.05)
+        assert await tab.evaluate("[window.sent, window.failed ?? 0]") == [calls, 0]
+        await browser.close()
+        assert await counted(behind) == {"accepted": calls}
+        assert hosts == {behind.address, origin.removeprefix("http://")}
+        assert complaints == []
+        await behind.drained()
+        assert [e["custom_data"]["order_id"] for e in received(behind.sink)["meta"] if e["event_name"] == "Purchase"] == [order]
+    return behind
+
+
 @pytest.mark.parametrize("strategy", ["standard", "batching"])
 async def test_analytics_next_in_chromium(tmp_path: Path, strategy: str) -> None:
     """The settings document keeps every request of analytics-next on our hosts; each call is accepted, across origins."""
     if not (MODULES / "@segment" / "analytics-next").is_dir():
         wanting("@segment/analytics-next")
-    playwright = chromium_or_skip()
-    sock = listen("127.0.0.1", 0, what="page")
-    origin = f"http://{address(sock)}"
-    async with served(Page(), sock), gateway(tmp_path, **{"sites.shop": {"origins": [origin]}}) as behind, playwright() as p:
-        browser = await p.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page()
-        hosts: set[str] = set()
-        complaints: list[str] = []
-        page.on("request", lambda r: hosts.add(r.url.split("/")[2]))
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(f"{origin}/?url=http://{behind.address}/e&strategy={strategy}")
-        await page.wait_for_function("window.sent > 0", timeout=20_000)
-        async with asyncio.timeout(20):
-            while sum((await counted(behind)).values()) < 6:
-                await asyncio.sleep(0.05)
-        assert await page.evaluate("[window.sent, window.failed]") == [6, 0]
-        await browser.close()
-        assert await counted(behind) == {"accepted": 6}
-        assert hosts == {behind.address, origin.removeprefix("http://")}
-        assert complaints == []
-        await behind.drained()
-        assert [e["custom_data"]["order_id"] for e in received(behind.sink)["meta"] if e["event_name"] == "Purchase"] == ["X-1"]
+    page = Page("analytics_next.html", MODULES / "@segment" / "analytics-next" / "dist" / "umd")
+    await in_chromium(tmp_path, page, f"&strategy={strategy}", 6, "X-1")
+
+
+async def test_rudderstacks_sdk_in_chromium(tmp_path: Path) -> None:
+    """The source document keeps every request of RudderStack's JavaScript SDK on our hosts; each call is accepted, across origins."""
+    build = MODULES / "@rudderstack" / "analytics-js" / "dist" / "npm" / "modern" / "bundled" / "esm"
+    if not build.is_dir():
+        wanting("@rudderstack/analytics-js")
+    await in_chromium(tmp_path, Page("rudder_browser.html", build), "", 5, "RB-1")
+
+
+async def test_jitsus_client_in_chromium(tmp_path: Path) -> None:
+    """Each call of @jitsu/js in a browser is accepted, across origins; the id that Google's cookie holds comes with it."""
+    if not (MODULES / "@jitsu" / "js").is_dir():
+        wanting("@jitsu/js")
+    behind = await in_chromium(tmp_path, Page("jitsu_browser.html", MODULES / "@jitsu" / "js" / "dist"), "", 4, "JB-1")
+    assert {event["client_id"] for event in received(behind.sink)["ga4"]} == {"77.1763600000"}

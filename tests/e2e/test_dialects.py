@@ -347,6 +347,22 @@ async def test_a_host_header_that_is_none_is_refused(served: Gateway) -> None:
     assert (status, json.loads(body)["code"]) == (400, "host")
 
 
+async def test_the_source_document_keeps_rudderstacks_sdk_here(served: Gateway) -> None:
+    """No destination that a page would load a script for, no reports of errors or metrics; what is no write key is not reflected."""
+    for target in ("/sourceConfig/?writeKey=WK&v=3", "/sourceConfig?writeKey=WK", "/sourceConfig/?view=ad"):
+        status, headers, body = await send(served, target, method="GET", Authorization="Basic V0s6")
+        source = json.loads(body)["source"]
+        assert (status, headers["access-control-allow-origin"]) == (200, ORIGIN)
+        assert (source["enabled"], source["destinations"]) == (True, [])
+        assert source["config"]["statsCollection"] == {"errors": {"enabled": False}, "metrics": {"enabled": False}}
+        assert source["id"] == ("WK" if "WK" in target else "ebbgate")
+    assert (await send(served, "/sourceConfig/?view=ad", method="HEAD"))[0] == 200
+    assert (await send(served, "/sourceConfig/?writeKey=%3Cb%3E", method="GET"))[0] == 404
+    assert (await send(served, "/sourceConfig/", {}))[0] == 405
+    status, headers, _ = await send(served, "/sourceConfig/", method="OPTIONS")
+    assert (status, headers["access-control-allow-methods"]) == (204, "GET, HEAD, OPTIONS")
+
+
 async def test_same_origin_gets_need_no_origin_header(served: Gateway) -> None:
     """Browsers send no Origin with same-origin GETs and images: Referer, or Sec-Fetch-Site with the own host, stands for it."""
     for headers in ({"Referer": f"{ORIGIN}/page"}, {"Sec_Fetch_Site": "same-origin", "Host": "shop.example"}):
@@ -357,7 +373,7 @@ async def test_preflight_lets_the_clients_headers_through(served: Gateway) -> No
     """Cross-origin clients with an Authorization or X-Write-Key header may send; a stranger's browser stops."""
     status, headers, _ = await send(served, "/v1/t", method="OPTIONS")
     assert status == 204
-    assert {"authorization", "x-write-key", "anonymousid", "content-type"} <= set(
+    assert {"authorization", "x-write-key", "anonymousid", "content-type", "sentat", "rsa-retry-attempt"} <= set(
         headers["access-control-allow-headers"].split(", ")
     )
     _, headers, _ = await send(served, "/v1/t", method="OPTIONS", origin="https://evil.example")

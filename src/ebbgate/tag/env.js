@@ -8,7 +8,7 @@ export const base = script.src.replace(/t\.js.*/, "");
 
 // data-… attributes of the script element. A switch is on when it is there and not "0".
 export const options = script.dataset;
-export const flag = (name) => (options[name] || "0") != "0";
+export const flag = (name) => (options[name] ?? "0") != "0";
 
 export const on = (target, name, listener) => target.addEventListener(name, listener, true);
 

@@ -16,11 +16,21 @@ let reported; // what the gateway was told by this page
 function mark(value) {
   try {
     if (value) localStorage.ebb = value;
-    else if (value == "") delete localStorage.ebb;
+    else if (value == "") delete localStorage.ebb, delete localStorage.ebb_s;
     return localStorage.ebb;
   } catch {
     // Storage may be shut: then every page tells the gateway anew.
   }
+}
+
+// The second in which the session began; half an hour of silence ends it. In memory, and beside the mark where there is one.
+let session = [];
+function sessionId() {
+  const now = Math.floor(Date.now() / 1e3);
+  const kept = mark() ? localStorage : {};
+  session = kept.ebb_s?.split(",") || session;
+  kept.ebb_s = session = [now - session[1] < 1800 ? session[0] : now, now];
+  return "" + session[0];
 }
 
 // A visitor who refused everything: the browser keeps it to itself, unless the site wants its gateway to decide and record it.
@@ -44,6 +54,7 @@ function event(name, data, then) {
 function send(made, then) {
   if (stopped()) return;
   made.consent = snapshot();
+  made.visitor = { session_id: sessionId(), ...made.visitor };
   put(made);
   // For the platforms' own pixels: the same id on both ways is what lets them count once.
   then?.(made.id, made);
@@ -52,7 +63,7 @@ function send(made, then) {
 // Consent became known, or changed.
 function changed() {
   if (!known()) return;
-  const now = answers() || {};
+  const now = answers();
   const text = JSON.stringify(now);
   const old = reported || mark();
   if (text != "{}" && text != old && (old || !refused())) {
@@ -94,7 +105,7 @@ if (!stub?.status) {
   landed = landing();
   w.ebb = Object.assign(ebb, commands);
   start(changed);
-  (stub?.q || []).forEach((call) => ebb(...call));
+  stub?.q?.forEach((call) => ebb(...call));
   if (options.auto != "0") watchPages(() => event("page_view"));
   watchGestures(event);
 }

@@ -11,13 +11,13 @@ const ROOM = 16e3; // characters in a request: browsers give keepalive requests 
 export const counts = { sent: 0, lost: 0 };
 let queue = [];
 let choice; // [body, done]: a choice that the gateway does not have yet
-let flying; // events of the request under way
+let flying; // while a request is under way: what it carries that outlives the page
 let most = BATCH; // 1 once a batch was refused: one bad event takes no other with it
 let failures = 0;
 let timer;
-let left; // events handed to beacons since the page was hidden; undefined while it is in view
+let left; // what was handed to beacons since the page was hidden; undefined while it is in view
 
-const soon = () => Promise.resolve().then(left ? leave : pump);
+const soon = () => queueMicrotask(left ? leave : pump);
 
 export const waiting = () => queue.length;
 
@@ -44,62 +44,64 @@ export function drop() {
 // Something was taken back: events that have not left the page go with the newer answer.
 export const restamp = (consent) => queue.forEach((event) => (event.consent = consent));
 
-// How many of these events fit into one request, and its body.
-function pack(events) {
+// All that waits but for what is gone already.
+const pending = (gone) => [choice, ...queue].filter((one) => one && !gone.includes(one));
+
+// [what fits into one request, its body, its path]: a choice alone, or as many events as there is room for.
+function pack(rest) {
+  if (rest[0] == choice) return [[choice], JSON.stringify(choice[0]), "consent?quiet=1"];
   const texts = [];
   let room = ROOM;
-  events.slice(0, most).every((event) => {
+  rest.slice(0, most).every((event) => {
     const text = JSON.stringify(event);
     room -= text.length;
     return (room > 0 || !texts[0]) && texts.push(text);
   });
-  return [texts.length, `{"sent_at":"${new Date().toISOString()}","events":[${texts}]}`];
+  return [rest.slice(0, texts.length), `{"sent_at":"${new Date().toISOString()}","events":[${texts}]}`, "v1/events"];
 }
 
 function pump() {
   clearTimeout(timer);
-  if (flying || !(choice || queue[0])) return;
-  const mine = choice;
-  const [fit, body] = mine ? [0, JSON.stringify(mine[0])] : pack(queue);
-  const events = (flying = queue.slice(0, fit));
+  const rest = pending([]);
+  if (flying || !rest[0]) return;
+  const [carried, body, path] = pack(rest);
+  // Other scripts of the page may have used up what it can keep alive: then it is tried without.
+  const keepalive = !failures && body.length < 2e4;
+  flying = keepalive ? carried : [];
   const answered = ({ status, headers }) => {
-    const taken = status < 300;
     flying = 0;
     note("answer", status);
-    if (!status || status == 408 || status == 429 || status > 499) {
-      const pause = Math.min(30, 2 ** failures++) * (0.5 + Math.random() / 2);
-      const asked = +headers?.get("retry-after") || 0;
-      timer = setTimeout(pump, 1e3 * Math.min(60, Math.max(pause, asked)));
+    if (!(status < 500) || status == 408 || status == 429) {
+      const pause = Math.min(60, +headers?.get("retry-after") || 2 ** failures++ / 2);
+      timer = setTimeout(pump, 1e3 * pause * (1 + Math.random()));
       return;
     }
     failures = 0;
-    if (mine) {
-      if (choice == mine) choice = 0;
-      if (taken) mine[1]();
-    } else if (taken || fit == 1) {
-      queue = queue.filter((event) => !events.includes(event));
-      counts[taken ? "sent" : "lost"] += fit;
+    const taken = status < 300;
+    const done = carried[0][1]; // of a choice
+    if (done) {
+      if (choice == carried[0]) choice = 0;
+      if (taken) done();
+    } else if (taken || !carried[1]) {
+      queue = queue.filter((event) => !carried.includes(event));
+      counts[taken ? "sent" : "lost"] += carried.length;
     } else most = 1;
     pump();
   };
-  fetch(base + (mine ? "consent?quiet=1" : "v1/events"), {
-    method: "POST",
-    body,
-    keepalive: body.length < 2e4,
-    credentials: "include",
-  }).then(answered, answered);
+  fetch(base + path, { method: "POST", body, keepalive, credentials: "include" })
+    // Until its answer is read a request counts against what a page may keep alive.
+    .then((response) => response.text().then(() => response))
+    .then(answered, answered);
 }
 
 // The page is hidden, perhaps for good. What a beacon carries stays queued: its answer cannot be read, and the page may come back.
 function leave() {
-  left = left || [];
-  if (choice && !flying) navigator.sendBeacon(base + "consent?quiet=1", JSON.stringify(choice[0]));
-  const gone = left.concat(flying || []);
-  const rest = queue.filter((event) => !gone.includes(event));
+  left ||= [];
+  const rest = pending(left.concat(flying || []));
   if (!rest[0]) return;
-  const [fit, body] = pack(rest);
-  if (navigator.sendBeacon(base + "v1/events", body)) {
-    left.push(...rest.slice(0, fit));
+  const [carried, body, path] = pack(rest);
+  if (navigator.sendBeacon(base + path, body)) {
+    left.push(...carried);
     leave();
   }
 }

@@ -25,9 +25,9 @@ export function watchPages(view) {
   const soon = () => setTimeout(look);
   ["pushState", "replaceState"].forEach((name) => {
     const original = history[name];
-    history[name] = function (...given) {
+    history[name] = (...given) => {
       soon();
-      return original.apply(this, given);
+      return original.apply(history, given);
     };
   });
   on(w, "popstate", soon);

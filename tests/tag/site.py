@@ -1,41 +1,32 @@
-"""A website in front of a real gateway, on one origin: its pages, what its visitors' browsers sent, and a real Chromium to visit it."""
+"""Websites before a real gateway: pages with the tag on them, `/e/…` passed on as a reverse proxy does, all of it written down.
+
+Each visit of a test has a website of its own, on a host of its own (`v7.localhost`, which Chromium resolves to this machine and treats
+as secure): cookies, storage and late requests of one test never reach another.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import Any, Final
 
 from ebbgate.demo.http import request
 from ebbgate.edge.serving import address, listen, served
 from ebbgate.edge.tag import integrity
 from tests.e2e.harness import Gateway, gateway
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-CSP = "default-src 'none'; script-src 'self'; connect-src 'self'"
-_PASSED = ("content-type", "origin", "sec-gpc", "user-agent", "accept-language", "cookie", "accept-encoding", "if-none-match")
-
-
-def chromium_or_skip() -> Any:
-    """Playwright's entry point; where it or Chromium is missing the test is skipped, or fails under EBBGATE_TEST_REQUIRE=1."""
-    with suppress(ImportError):
-        from playwright.async_api import async_playwright
-
-        if shutil.which(CHROMIUM):
-            return async_playwright
-    why = f"needs playwright and {CHROMIUM}"
-    if os.environ.get("EBBGATE_TEST_REQUIRE") == "1":
-        pytest.fail(why)
-    pytest.skip(why)
+CSP: Final = "default-src 'none'; script-src 'self'; connect-src 'self'"
+HOSTS: Final = 400  #: visits that one gateway knows the origins of
+_PASSED: Final = (
+    "content-type", "origin", "sec-gpc", "user-agent", "accept-language", "cookie", "accept-encoding", "if-none-match",
+)  # fmt: skip
+_RETURNED: Final = (
+    "content-type", "set-cookie", "cache-control", "content-encoding", "etag", "access-control-allow-origin", "vary",
+)  # fmt: skip
 
 
 @dataclass
@@ -46,6 +37,7 @@ class Sent:
     path: str
     cookie: str
     body: bytes
+    beacon: bool
     status: int = 0
 
     def events(self) -> list[dict[str, Any]]:
@@ -58,24 +50,20 @@ class Sent:
 
 @dataclass
 class Site:
-    """The ASGI app: pages by path, `/e/…` to the gateway as a reverse proxy does. Records everything but the tag itself."""
+    """The ASGI app of one website. Records every request to the gateway but the one for the tag itself."""
 
-    gateway: str = ""
-    origin: str = ""
+    gateway: str
+    origin: str
     country: str = "DE"
+    region: str = ""
     attributes: str = ""  #: of the tag's script element
     script: str = ""  #: of the page, after the stub
     body: str = "<p>shop</p>"
     answer: Callable[[Sent], int] = lambda _: 0  #: a status in the gateway's place
+    answer_headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0  #: before an answer to events
+    hanging: asyncio.Event = field(default_factory=asyncio.Event)  #: what `/hang` waits for
     sent: list[Sent] = field(default_factory=list)
-
-    def reset(self) -> None:
-        """As new for the next test."""
-        self.attributes = self.script = ""
-        self.delay_s = 0
-        self.body, self.country, self.answer = "<p>shop</p>", "DE", lambda _: 0
-        self.sent.clear()
 
     def events(self) -> list[dict[str, Any]]:
         """All events that the gateway took."""
@@ -99,6 +87,9 @@ class Site:
             await _answer(send, 200, "text/javascript", (stub + self.script).encode())
         elif path == "/favicon.ico":
             await _answer(send, 204, "image/x-icon", b"")
+        elif path == "/hang":
+            await self.hanging.wait()
+            await _answer(send, 200, "text/plain", b"")
         else:
             tag = f'<script async src="/e/t.js" integrity="{integrity()}" crossorigin="anonymous" {self.attributes}></script>'
             html = f'<!doctype html><html lang=en><title>Page {path}</title><script src="/site.js"></script>{tag}<body>{self.body}'
@@ -107,23 +98,45 @@ class Site:
     async def _forward(self, scope: Any, body: bytes, send: Any) -> None:
         given = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         path = scope["path"]
-        sent = Sent(scope["method"], path, given.get("cookie", ""), body)
+        sent = Sent(scope["method"], path, given.get("cookie", ""), body, given.get("sec-fetch-mode") == "no-cors")
         if path != "/e/t.js":
             self.sent.append(sent)
             sent.status = self.answer(sent)
         if sent.status:
-            await _answer(send, sent.status, "application/problem+json", b"{}")
+            await _reply(send, sent.status, {"content-type": "application/problem+json", **self.answer_headers}, b"{}")
             return
         headers = {name: given[name] for name in _PASSED if name in given}
         headers |= {"X-Forwarded-For": "203.0.113.7", "CF-IPCountry": self.country}
+        if self.region:
+            headers["cf-region-code"] = self.region
         query = scope["query_string"].decode()
         sent.status, answered, content = await request(
             self.gateway, scope["method"], path + (f"?{query}" if query else ""), headers=headers, body=body
         )
         if sent.events():
             await asyncio.sleep(self.delay_s)
-        kept = ("content-type", "set-cookie", "cache-control", "content-encoding", "etag", "access-control-allow-origin", "vary")
-        await _reply(send, sent.status, {k: answered[k] for k in kept if k in answered}, content)
+        await _reply(send, sent.status, {k: answered[k] for k in _RETURNED if k in answered}, content)
+
+
+@dataclass
+class Hosts:
+    """All websites of one server, told apart by their host."""
+
+    port: int
+    gateway: str = ""
+    sites: dict[str, Site] = field(default_factory=dict)
+
+    def new(self) -> Site:
+        """A website that nobody has visited."""
+        host = f"v{len(self.sites)}.localhost:{self.port}"
+        self.sites[host] = Site(self.gateway, f"http://{host}")
+        assert len(self.sites) <= HOSTS
+        return self.sites[host]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request."""
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        await self.sites[host](scope, receive, send)
 
 
 async def _answer(send: Any, status: int, kind: str, body: bytes) -> None:
@@ -137,11 +150,11 @@ async def _reply(send: Any, status: int, headers: dict[str, str], body: bytes) -
 
 
 @asynccontextmanager
-async def website(folder: Path) -> AsyncIterator[tuple[Site, Gateway]]:
-    """A site and its gateway, both over real sockets."""
-    site = Site()
+async def websites(folder: Path) -> AsyncIterator[tuple[Hosts, Gateway]]:
+    """The websites and their gateway, all over real sockets."""
     sock = listen("127.0.0.1", 0, what="site")
-    site.origin = f"http://{address(sock)}"
-    async with gateway(folder, **{"sites.shop": {"origins": [site.origin]}}) as behind, served(site, sock):
-        site.gateway = behind.address
-        yield site, behind
+    hosts = Hosts(int(address(sock).rpartition(":")[2]))
+    origins = [f"http://v{n}.localhost:{hosts.port}" for n in range(HOSTS)]
+    async with gateway(folder, **{"sites.shop": {"origins": origins}}) as behind, served(hosts, sock):
+        hosts.gateway = behind.address
+        yield hosts, behind
