@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def settings() -> str:
     lines = [
         "# Settings",
         "",
-        "Keys of `ebbgate.toml`. The environment is stronger: `EBBGATE_SERVER__PORT`; secrets also from a file: `EBBGATE_…_FILE`.",
+        "For operators: the keys of `ebbgate.toml`. The environment is stronger: `EBBGATE_SERVER__PORT=9000`; secrets also from a file:",
+        "`EBBGATE_DESTINATIONS__GA4__API_SECRET_FILE=/run/secrets/ga4`. Paths are relative to the file. The letters at a key's end are its",
+        "unit: `_s` seconds, `_bytes` bytes, `_days` days, `_per_s` a second. A key that is not listed here is an error.",
         "Generated from `src/ebbgate/settings.py` by `make docs`.",
         "",
         "| key | default | about |",
@@ -84,8 +87,14 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _keys(kind, f"{prefix}{name}.")
         elif name not in ("sites", "destinations"):
-            default = "" if field.default is PydanticUndefined or field.default in ((), None) else f"`{field.default}`"
-            yield f"{prefix}{name}", default, (field.description or "").replace("|", "or")
+            yield f"{prefix}{name}", _default(field.default), (field.description or "").replace("|", "or")
+
+
+def _default(value: object) -> str:
+    """A default as the file would say it."""
+    if value is None or value is PydanticUndefined:
+        return ""
+    return f"`{json.dumps(value if isinstance(value, bool | int | float | tuple) else str(value))}`"
 
 
 def destinations() -> str:

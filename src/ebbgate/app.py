@@ -38,6 +38,7 @@ from ebbgate.pipeline import Decided, Pipeline, Status
 from ebbgate.policy.holder import PolicyHolder
 from ebbgate.policy.plan import DestinationFacts
 from ebbgate.recorder import Recorder
+from ebbgate.setting_errors import did_you_mean, told
 from ebbgate.settings import Settings
 from ebbgate.store.keys import KeyRing
 from ebbgate.store.open import open_store
@@ -83,15 +84,18 @@ def configure_destinations(settings: Settings) -> dict[str, Configured]:
     for name, given in sorted(settings.destinations.items()):
         destination = DESTINATIONS.get(name)
         if destination is None:
-            raise ConfigError(f"destinations.{name}: no such destination", hint="see `ebbgate destination list`")
+            where = settings.origin.of(("destinations", name))
+            hint = did_you_mean(name, DESTINATIONS) or "see `ebbgate destination list`"
+            raise ConfigError(f"{where}: destinations.{name}: no such destination", hint=hint)
         try:
             checked = destination.settings.model_validate(dict(given))
         except ValidationError as error:
+            keys = destination.settings.model_fields
             problems = "\n".join(
-                f"destinations.{name}.{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"
+                told(e, under=("destinations", name), origin=settings.origin, known=keys)
                 for e in error.errors(include_input=False, include_url=False)
             )
-            raise ConfigError(problems, hint=f"settings keys of {name}: {', '.join(destination.settings.model_fields)}") from None
+            raise ConfigError(problems, hint=f"settings keys of {name}: {', '.join(keys)}") from None
         found[name] = Configured(destination, checked)
     return found
 

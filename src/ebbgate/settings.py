@@ -10,20 +10,33 @@ import difflib
 import hashlib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ebbgate.errors import ConfigError
+from ebbgate.setting_errors import Origin, places, told
 
 PREFIX = "EBBGATE_"
 TEST_PREFIX = "EBBGATE_TEST_"  #: read by the test suite, never by the product
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _network(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return ipaddress.ip_network(value)
+        except ValueError:
+            raise ValueError("a network is an address and a length, other bits zero, e.g. 10.0.0.0/8 or 127.0.0.1/32") from None
+    return value
+
+
+Network: TypeAlias = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network)]
 
 
 class _Part(BaseModel):
@@ -56,17 +69,27 @@ def _prefix(value: object) -> object:
 class ServerSettings(_Part):
     """The collection host: what the internet reaches."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65535)
-    prefix: Annotated[str, BeforeValidator(_prefix)] = "/e"
-    trusted_proxies: tuple[Network, ...] = Field(default=(), description="Networks whose forwarded-for and geo headers count.")
-    max_body_bytes: int = Field(default=512 * 1024, ge=1024, le=16 << 20)
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    prefix: Annotated[str, BeforeValidator(_prefix)] = Field(
+        default="/e", description="Path before every route but health and /.well-known."
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(), description="Networks of your proxies: their X-Forwarded-For and geo headers count."
+    )
+    max_body_bytes: int = Field(
+        default=512 * 1024, ge=1024, le=16 << 20, description="Bytes of one request's body, also once decompressed."
+    )
     max_events: int = Field(default=500, ge=1, le=5000, description="Events in one request.")
-    max_connections_per_address: int = Field(default=200, ge=1, description="Of one peer; trusted proxies are exempt.")
-    header_timeout_s: float = Field(default=5, gt=0)
-    body_timeout_s: float = Field(default=10, gt=0)
+    max_connections_per_address: int = Field(
+        default=200, ge=1, description="Connections of one peer at once; trusted proxies are exempt."
+    )
+    header_timeout_s: float = Field(default=5, gt=0, description="Seconds in which a request's head must be there.")
+    body_timeout_s: float = Field(default=10, gt=0, description="Seconds in which its body must be there.")
     gpc_well_known: str | None = Field(
-        default=None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="Serve /.well-known/gpc.json with this lastUpdate."
+        default=None,
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="A date, `2026-11-21`: serve /.well-known/gpc.json with it as lastUpdate.",
     )
 
 
@@ -85,63 +108,73 @@ class LimitSettings(_Part):
 class AdminSettings(_Part):
     """The admin host: never the public listener."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8081, ge=0, le=65535)
-    tokens: tuple[SecretStr, ...] = Field(default=(), description="Bearer tokens, or sha256:<hex> of them. None: health only.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; keep it off the internet.")
+    port: int = Field(default=8081, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    tokens: tuple[SecretStr, ...] = Field(default=(), description="Bearer tokens, or `sha256:<hex>` of them. None: health only.")
 
 
 class StoreSettings(_Part):
     """Where events are stored."""
 
-    url: str = "sqlite:///data/ebbgate.db"
-    duplicate_window_days: float = Field(default=8, gt=0, le=400)
-    segment_events: int = Field(default=250_000, ge=100)
-    min_free_bytes: int = Field(default=64 << 20, ge=0)
+    url: str = Field(default="sqlite:///data/ebbgate.db", description="The SQLite file; its folder holds the events too.")
+    duplicate_window_days: float = Field(
+        default=8,
+        gt=0,
+        le=400,
+        description="Days in which a conversion's copy is a duplicate; another event's is over the last 8 files.",
+    )
+    segment_events: int = Field(
+        default=250_000, ge=100, description="Events after which the next file is begun; an hour or 512 MiB end one too."
+    )
+    min_free_bytes: int = Field(default=64 << 20, ge=0, description="Free bytes on the disk below which no event is taken (503).")
 
 
 class KeySettings(_Part):
     """Where the keys are: outside the data directory."""
 
-    directory: Path = Path("keys")
+    directory: Path = Field(default=Path("keys"), description="Folder of the key files; keep it and its copy apart from the store.")
 
 
 class PolicySettings(_Part):
     """Where the policy files are."""
 
-    path: Path = Path("policies")
-    reload_s: float = Field(default=1.0, gt=0, le=60)
+    path: Path = Field(default=Path("policies"), description="Folder of the policy files.")
+    reload_s: float = Field(default=1.0, gt=0, le=60, description="Seconds between looks for changed files.")
 
 
 class HoldSettings(_Part):
     """How many events may wait for their visitors' decisions (`if_missing: hold`); over a bound an event is withheld."""
 
-    max_per_visitor: int = Field(default=50, ge=0, description="Events of one visitor.")
-    max_events: int = Field(default=100_000, ge=0, description="Events in all.")
-    max_bytes: int = Field(default=256 << 20, ge=0, description="Payloads in all.")
+    max_per_visitor: int = Field(default=50, ge=0, description="Waiting events of one visitor.")
+    max_events: int = Field(default=100_000, ge=0, description="Waiting events in all.")
+    max_bytes: int = Field(default=256 << 20, ge=0, description="Bytes of their payloads in all.")
 
 
 class VisitorCookieSettings(_Part):
     """The first-party cookie that the server sets after a grant (edge/visitor_cookie.py)."""
 
-    enabled: bool = True
-    name: str = Field(default="ebb_id", pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    days: int = Field(default=395, ge=1, le=400, description="Browsers keep no cookie for longer than 400 days.")
+    enabled: bool = Field(default=True, description="`false`: the server sets no cookie.")
+    name: str = Field(default="ebb_id", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the cookie.")
+    days: int = Field(default=395, ge=1, le=400, description="Days that it lives; browsers keep none for longer than 400.")
     needs: tuple[str, ...] = Field(default=("analytics",), min_length=1, description="Purposes that all must be granted for it.")
 
 
 class DeliverySettings(_Part):
     """How deliveries are made."""
 
-    enabled: bool = True
-    deadline_s: float = Field(default=30, gt=0, le=300, description="Absolute time of one request.")
+    enabled: bool = Field(default=True, description="`false`: events are taken and stored, and nothing is sent.")
+    deadline_s: float = Field(default=30, gt=0, le=300, description="Seconds that one request to a destination may take in all.")
 
 
 class SiteSettings(_Part):
     """One website: its exact origins and the keys of its own servers."""
 
-    origins: tuple[Annotated[str, BeforeValidator(_origin)], ...] = ()
-    server_keys: tuple[SecretStr, ...] = Field(default=(), description="Bearer keys, or sha256:<hex> of them.")
-
+    origins: tuple[Annotated[str, BeforeValidator(_origin)], ...] = Field(
+        default=(), description="Origins of its pages, exactly as browsers send them: `https://shop.example`."
+    )
+    server_keys: tuple[SecretStr, ...] = Field(
+        default=(), description="Bearer keys of its own servers, 16 characters or more, or `sha256:<hex>` of them."
+    )
     write_keys: tuple[str, ...] = Field(
         default=(),
         description="Public keys that browsers' Segment, RudderStack and Jitsu clients send. None: their Origin suffices.",
@@ -175,7 +208,13 @@ class Settings(BaseSettings):
     destinations: Mapping[str, Mapping[str, Any]] = Field(
         default_factory=dict, repr=False, description="Checked by each destination's own settings; may hold secrets."
     )
-    log_format: Literal["json", "console"] = "json"
+    log_format: Literal["json", "console"] = Field(default="json", description="`json` lines for programs, `console` for people.")
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @property
+    def origin(self) -> Origin:
+        """Where each setting stands, for messages about those that are checked later."""
+        return self._origin
 
     @classmethod
     def settings_customise_sources(
@@ -209,23 +248,29 @@ def load_settings(path: Path | str | None = None, *, overrides: Mapping[str, Any
     """
     file = Path(path) if path is not None else Path("ebbgate.toml")
     data: dict[str, Any] = {}
+    text = ""
     if path is not None or file.exists():
         try:
-            data = tomllib.loads(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
+            data = tomllib.loads(text)
         except FileNotFoundError:
             raise ConfigError(f"{file}: no such file", hint="make one with `ebbgate init`, or name it with --config") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file}: not TOML: {_toml_place(error)}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise _not_toml(file, error) from None
+        except UnicodeDecodeError:  # its own text quotes bytes of the file, which may be a secret
+            raise ConfigError(f"{file}: not TOML: not UTF-8", hint="save it as UTF-8") from None
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     _check_environment()
     _secrets_from_files(data)
+    origin = Origin(str(file), places(text), _variables())
     for key, value in (overrides or {}).items():
         _put(data, key.split("."), value)
     try:
         settings = Settings(**data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_problem(file, e) for e in error.errors(include_input=False, include_url=False))) from None
+        raise ConfigError("\n".join(_problem(origin, e) for e in error.errors(include_input=False, include_url=False))) from None
+    settings._origin = origin
     return _relative_to(settings, file.parent)
 
 
@@ -235,9 +280,16 @@ def secret_digest(value: str) -> str:
     return rest.lower() if scheme == "sha256" and rest else hashlib.sha256(value.encode()).hexdigest()
 
 
-def _toml_place(error: Exception) -> str:
-    # A UnicodeDecodeError's text quotes bytes of the file, which may be a secret.
-    return str(error) if isinstance(error, tomllib.TOMLDecodeError) else "not UTF-8"
+def _not_toml(file: Path, error: tomllib.TOMLDecodeError) -> ConfigError:
+    """The place before the sentence, as everywhere."""
+    found = re.fullmatch(r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", str(error))
+    what = found["what"] if found else str(error)
+    place = f":{found['line']}:{found['column']}" if found and found["line"] else ": at its end"
+    twice = re.fullmatch(r"Cannot declare \((.*?),?\) twice", what)
+    if twice:
+        names = ".".join(re.findall("'([^']*)'", twice[1]))
+        what = f"the table [{names}] stands twice"
+    return ConfigError(f"{file}{place}: not TOML: {what}", hint="text stands in quotes, a table's name in brackets, a key once")
 
 
 def _put(data: dict[str, Any], path: list[str], value: Any) -> None:
@@ -266,20 +318,25 @@ def _secrets_from_files(data: dict[str, Any]) -> None:
             raise ConfigError(f"{twin} and {name} are both set", hint="keep one of them")
         try:
             text = Path(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise ConfigError(f"{name}: the file it names cannot be read as text") from None
+        except OSError as error:
+            hint = "make the file, or let the gateway's user read it"
+            raise ConfigError(f"{name}: {file}: {error.strerror or 'cannot be read'}", hint=hint) from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{name}: {file}: not text in UTF-8", hint="a secret file holds the secret alone, as text") from None
         _put(data, twin.removeprefix(PREFIX).lower().split("__"), text.removesuffix("\n"))
 
 
-def _problem(file: Path, error: Mapping[str, Any]) -> str:
-    loc = [str(p) for p in error["loc"]]
-    path = ".".join(loc)
-    if error["type"] == "extra_forbidden":
-        known = _keys_at(loc[:-1])
-        close = difflib.get_close_matches(loc[-1], known, n=1)
-        hint = f": did you mean '{close[0]}'?" if close else f" (known: {', '.join(known)})" if known else ""
-        return f"{file}: unknown setting '{path}'{hint}"
-    return f"{file}: {path}: {error['msg']}"
+def _variables() -> dict[tuple[str, ...], str]:
+    """Path of a setting → the variable that set it, for messages."""
+    return {
+        tuple(name.upper().removeprefix(PREFIX).removesuffix("_FILE").lower().split("__")): name
+        for name in os.environ
+        if name.upper().startswith(PREFIX)
+    }
+
+
+def _problem(origin: Origin, error: Mapping[str, Any]) -> str:
+    return told(error, under=(), origin=origin, known=_keys_at([str(p) for p in error["loc"][:-1]]))
 
 
 def _keys_at(loc: list[str]) -> list[str]:

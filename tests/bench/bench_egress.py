@@ -1,8 +1,9 @@
 """What the egress check costs: CPU µs an event for each destination, and its share of the whole of delivery.
 
-Run: `python -m tests.bench.bench_egress`. The limit of issue 4 is 15 % of throughput: a real store takes events and delivers them into
-a sender that answers at once, and the CPU time inside the check is counted in the same run. (Runs with the check and without it
-differ by more than the check costs on a machine that does other things too.)
+Run: `python -m tests.bench.bench_egress`. A real store takes events that were decided before and delivers them into a sender
+that answers at once, and the CPU time inside the check is counted in the same run. (Runs with the check and without it differ by more
+than the check costs on a machine that does other things too.) The limit of issue 4, 15 % of throughput, is about the whole gateway: see
+`bench_egress_gateway`.
 """
 
 from __future__ import annotations

@@ -249,3 +249,22 @@ def test_memory_of_mappings_is_bounded() -> None:
     own = _event(**{"user.email": MAIL})
     assert same.leak_of_many(request_of(), [{MAIL: "x"}], [own], {}, lambda some: request_of()) == ""
     assert (MAIL,) not in same._mappings
+
+
+@pytest.mark.parametrize("name", ["file", "s3"])
+def test_a_file_named_by_its_content_is_no_account_number(name: str) -> None:
+    """Hexadecimal digits look like an IBAN now and then; a name that is not the content's own digest is looked at all the same."""
+    destination = DESTINATIONS[name]
+    settings = destination.settings.model_validate(settings_of(name))
+    looks, sample, alike = Outgoing(settings), cleaned(destination, SAMPLE), 0
+    for number in range(150):
+        clean = replace(sample, id=f"e-{number}", fields={**sample.fields, "order.id": f"R-{number}"})
+        row = destination.render(clean, settings)
+        assert not isinstance(row, Skip)
+        request = destination.envelope([row], settings)
+        assert looks.leak(request, [clean], {}) == ""
+        assert many(looks, destination, settings, [row], [clean]) == ""
+        alike += Outgoing(settings).leak(replace(request, body=gzip.compress(b"{}"), headers=()), [clean], {}) == "iban"
+        account = replace(request, url=request.url.replace("/hour", "/DE89370400440532013000/hour"))
+        assert looks.leak(account, [clean], {}) == "iban"
+    assert alike, "none of these names shows what this is about"

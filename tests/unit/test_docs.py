@@ -15,6 +15,21 @@ def test_generated_pages_are_current(name: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name]()
 
 
+def test_every_setting_is_described() -> None:
+    """No key of ebbgate.toml stands in the reference without a word about it."""
+    rows = [line.split(" | ") for line in PAGES["settings.md"]().splitlines() if line.startswith("| `")]
+    assert len(rows) > 35
+    assert [row[0] for row in rows if len(row[-1].strip(" |")) < 10] == []
+
+
+def test_guides_say_whom_they_are_for() -> None:
+    """Every guide tells its reader in the first lines whether it is theirs."""
+    guides = sorted((ROOT / "docs" / "guides").glob("*.md"))
+    assert len(guides) > 8
+    untold = [g.name for g in guides if not re.match(r"# .*\n\nFor [a-z]", g.read_text(encoding="utf-8"))]
+    assert untold == []
+
+
 def test_links_in_the_docs_lead_somewhere() -> None:
     """Every relative link of README and docs names a file that is there."""
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]

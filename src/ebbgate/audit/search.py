@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,10 +64,13 @@ def line(body: Mapping[str, Any], *, event_id: str = "") -> str:
 #: Control characters and bidirectional overrides become a visible mark: an id cannot repaint the auditor's terminal.
 _CONTROL: Final = dict.fromkeys([*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "�")
 
+_DIGEST: Final = re.compile(r"^([0-9a-f]{12})[0-9a-f]{52}$")
+
 
 def _short(value: Any) -> str:
+    """Digests by their beginning, as everywhere for people; `--format json` has them whole."""
     if isinstance(value, list):
         return ",".join(_short(v) for v in value)
     if isinstance(value, dict):
-        return ":".join(str(v) for v in value.values())
-    return str(value)
+        return ":".join(_short(v) for v in value.values())
+    return _DIGEST.sub(r"\1", str(value))

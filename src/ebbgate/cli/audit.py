@@ -9,11 +9,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ebbgate.cli.form import Form, FormOption
 
 if TYPE_CHECKING:
     from ebbgate.settings import Settings
@@ -27,21 +28,11 @@ _SPAN = re.compile(r"(\d{1,6})\s*([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Format(StrEnum):
-    """How answers are printed."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-Form = Annotated[Format, typer.Option("--format", help="Text for people, or JSON.")]
-
-
 @app.command()
 def show(
     event_id: Annotated[str, typer.Argument(help="Id of an event, as its sender gave it.")],
     site: Annotated[str | None, typer.Option(help="Site of the event; default: all sites of the settings.")] = None,
-    form: Form = Format.TEXT,
+    form: FormOption = Form.TEXT,
     config: Config = None,
 ) -> None:
     """Tell the story of one event: what came, what the visitor allowed, who got what, and how it ended."""
@@ -64,7 +55,7 @@ def show(
         return reason_text(Reason(reason), detail)
 
     for one in told:
-        typer.echo(json.dumps(story.as_json(one), ensure_ascii=False) if form is Format.JSON else story.as_text(one, why=why))
+        typer.echo(json.dumps(story.as_json(one), ensure_ascii=False) if form is Form.JSON else story.as_text(one, why=why))
 
 
 @app.command()
@@ -74,7 +65,7 @@ def search(
     reason: Annotated[str | None, typer.Option(help="A reason such as consent_denied or http_400.")] = None,
     since: Annotated[str | None, typer.Option(help="24h, 7d, 30m, or a time such as 2026-11-21T10:00Z.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest first.")] = 50,
-    form: Form = Format.TEXT,
+    form: FormOption = Form.TEXT,
     config: Config = None,
 ) -> None:
     """List log entries, the newest first."""
@@ -92,7 +83,7 @@ def search(
                 continue
             if not matches(body, wanted):
                 continue
-            typer.echo(json.dumps(body, ensure_ascii=False) if form is Format.JSON else line(body, event_id=_event_id(logged)))
+            typer.echo(json.dumps(body, ensure_ascii=False) if form is Form.JSON else line(body, event_id=_event_id(logged)))
             count += 1
             if count == limit:
                 break

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
+from ebbgate.cli.form import Form, FormOption, LayoutOption
+
 if TYPE_CHECKING:
     from ebbgate.model import Consent, Place
 
@@ -38,36 +40,29 @@ class Kind(StrEnum):
     AC = "ac"
 
 
-class Format(StrEnum):
-    """How results are printed."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
 @app.command()
 def decode(
     kind: Annotated[Kind, typer.Option(help="What the input values are.")],
     reasons: Annotated[bool, typer.Option("--reasons", help="Say why a value is refused.")] = False,
+    form: LayoutOption = Form.JSON,
     file: Annotated[str, typer.Argument(help="File of JSON lines; - reads standard input.")] = "-",
 ) -> None:
     """Decode consent signals: JSON lines in, JSON lines out."""
     decoder = decoder_of(kind)
     if file == "-":
-        _decode_lines(decoder, sys.stdin.buffer, reasons=reasons)
+        _decode_lines(decoder, sys.stdin.buffer, reasons=reasons, form=form)
         return
     try:
         with Path(file).open("rb") as lines:
-            _decode_lines(decoder, lines, reasons=reasons)
-    except OSError:
-        typer.echo("the input file cannot be read", err=True)
-        raise typer.Exit(2) from None
+            _decode_lines(decoder, lines, reasons=reasons, form=form)
+    except OSError as error:
+        raise _cannot_run(f"{file}: {error.strerror}") from None
 
 
-def _decode_lines(decoder: Callable[[Any], dict[str, Any]], lines: BinaryIO, *, reasons: bool) -> None:
+def _decode_lines(decoder: Callable[[Any], dict[str, Any]], lines: BinaryIO, *, reasons: bool, form: Form) -> None:
     for line in _lines(lines):
         shown = decode_line(decoder, line, reasons=reasons)
-        print(json.dumps(shown, separators=(",", ":")), flush=True)
+        print(json.dumps(shown, separators=(",", ":")) if form is Form.JSON else json.dumps(shown, indent=2), flush=True)
 
 
 def _lines(stream: BinaryIO) -> Iterable[bytes]:
@@ -152,7 +147,7 @@ def why(
     policy: Annotated[Path, typer.Option(help="Folder (or file) of policies.")] = Path("policies"),
     country: Annotated[str | None, typer.Option(help="Where the visitor is, e.g. DE; unknown when left out.")] = None,
     region: Annotated[str | None, typer.Option(help="Region, e.g. US-CA.")] = None,
-    format: Annotated[Format, typer.Option("--format", help="text or json")] = Format.TEXT,
+    form: FormOption = Form.TEXT,
 ) -> None:
     """Show the consent signals of an event, what each one says, and which of them decided each purpose."""
     import time
@@ -171,23 +166,27 @@ def why(
         value = json.loads(event.read_bytes())
         parse = segment.parse_event if isinstance(value, dict) and _SEGMENT_KEYS & value.keys() else native.parse_event
         _, signals = parse(value, site="", trust=Trust.SERVER, received_ms=now_ms)
-    except OSError:
-        raise _cannot_run("the event file cannot be read") from None
+    except OSError as error:
+        raise _cannot_run(f"{event}: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        raise _cannot_run(f"{event}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
     except (ValueError, RecursionError):
-        raise _cannot_run("the event file is not JSON") from None
+        raise _cannot_run(f"{event}: not JSON in UTF-8") from None
     except EventError as error:
-        raise _cannot_run(error.message) from None
+        raise _cannot_run(f"{event}: {error.message}", error.hint) from None
     place = make_place(country or (region or "").partition("-")[0], region, "--country")
     chosen = load_policies(policy, facts_of(DESTINATIONS)).select(place)
     if chosen is None:
-        raise _cannot_run("no policy governs this place: nothing leaves")
+        raise _cannot_run("no policy governs this place: nothing leaves", "--country and --region say where; --policy which files")
     consent = resolve(signals, place, chosen.consent, now_ms)
     story = told(consent, place, f"{chosen.file}:{chosen.consent.line}")
-    print(json.dumps(story, indent=2) if format is Format.JSON else as_text(story))
+    print(json.dumps(story, indent=2) if form is Form.JSON else as_text(story))
 
 
-def _cannot_run(message: str) -> typer.Exit:
+def _cannot_run(message: str, hint: str = "") -> typer.Exit:
     typer.echo(f"ebbgate: {message}", err=True)
+    if hint:
+        typer.echo(f"  hint: {hint}", err=True)
     return typer.Exit(2)
 
 

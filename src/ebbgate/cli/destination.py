@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from ebbgate.cli.form import Form, LayoutOption, laid_out
+
 if TYPE_CHECKING:
     from ebbgate.destinations.kit import Destination, HttpRequest, Row
     from ebbgate.model import CleanEvent, Event
@@ -73,26 +75,26 @@ def render(
     name: Annotated[str, typer.Argument(help="Name of the destination.")],
     file: Annotated[str, _FILE] = "-",
     show_secrets: Annotated[bool, typer.Option("--show-secrets", help="Print tokens and keys instead of ***.")] = False,
+    form: LayoutOption = Form.JSON,
 ) -> None:
     """Print the requests that each {"event": …, "settings": …} line becomes, or why it is skipped."""
-    from ebbgate.destinations.registry import load
     from ebbgate.errors import DestinationError
 
     try:
-        destination = load(name)
+        destination = _load(name)
     except DestinationError as error:
-        _fail(f"{error.message} ({error.hint})")
+        _fail(f"{error.message}\n  hint: {error.hint}")
 
     def one(line: Mapping[str, Any]) -> dict[str, Any]:
         return render_line(destination, line, show_secrets=show_secrets)
 
-    _each(file, one)
+    _each(file, one, form)
 
 
 @app.command("hash")
-def hash_values(file: Annotated[str, _FILE] = "-") -> None:
+def hash_values(file: Annotated[str, _FILE] = "-", form: LayoutOption = Form.JSON) -> None:
     """Print normalised form and SHA-256 of each {"platform", "field", "value", "country"?} line, or why it is rejected."""
-    _each(file, hash_line)
+    _each(file, hash_line, form)
 
 
 def render_line(destination: Destination, line: Mapping[str, Any], *, show_secrets: bool = False) -> dict[str, Any]:
@@ -238,12 +240,11 @@ def _masked(body: object, secret_keys: tuple[str, ...]) -> object:
 def hash_line(line: Mapping[str, Any]) -> dict[str, Any]:
     """{"normalized", "sha256"} or {"rejected": reason} of one input line."""
     from ebbgate.destinations.normalise import RULES, Rule
-    from ebbgate.destinations.registry import load
 
     platform, name, value, country = (line.get(k) for k in ("platform", "field", "value", "country"))
     if not isinstance(platform, str) or not isinstance(name, str):
         raise _Refused("`platform` and `field` are needed")
-    destination = load(platform)
+    destination = _load(platform)
     rule = RULES.get(destination.hash_platform or destination.name, {}).get(name)
     path = destination.hash_names.get(name, name)
     if rule is None and path in destination.hashes:
@@ -263,7 +264,20 @@ def hash_line(line: Mapping[str, Any]) -> dict[str, Any]:
     return {"normalized": normalised, "sha256": digest}
 
 
-def _each(file: str, one: Any) -> None:
+def _load(name: str) -> Destination:
+    """The destination of that name. Raises DestinationError with the nearest name, or with all of them."""
+    from ebbgate.destinations.registry import ALIASES, DESTINATIONS, load
+    from ebbgate.errors import DestinationError
+    from ebbgate.setting_errors import did_you_mean
+
+    try:
+        return load(name)
+    except DestinationError as error:
+        hint = did_you_mean(name, [*DESTINATIONS, *ALIASES]) or error.hint
+        raise DestinationError(error.message, code=error.code, hint=hint) from None
+
+
+def _each(file: str, one: Any, form: Form) -> None:
     """Answer every line of `file`; exit 2 when a line could not be used."""
     from ebbgate.errors import EbbgateError
 
@@ -276,13 +290,13 @@ def _each(file: str, one: Any) -> None:
             if not isinstance(line, dict):
                 raise _Refused("not a JSON object")
             answer = one(line)
-        except json.JSONDecodeError:
-            failed, answer = True, {"error": f"line {number}: not JSON"}
+        except json.JSONDecodeError as error:
+            failed, answer = True, {"error": f"line {number}, column {error.colno}: not JSON: {error.msg}"}
         except _Refused as error:
             failed, answer = True, {"error": f"line {number}: {error}"}
         except EbbgateError as error:
             failed, answer = True, {"error": f"line {number}: {error.message}", "hint": error.hint}
-        print(json.dumps(answer, ensure_ascii=False))
+        print(laid_out(answer, form))
     if failed:
         raise typer.Exit(2)
 
@@ -295,9 +309,11 @@ def _lines(file: str) -> Iterator[str]:
         with Path(file).open(encoding="utf-8") as lines:
             yield from lines
     except OSError as error:
-        _fail(f"cannot read the file: {error.strerror}")
+        _fail(f"{file}: {error.strerror}")
+    except UnicodeDecodeError:
+        _fail(f"{file}: not text in UTF-8")
 
 
 def _fail(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
+    print(f"ebbgate: {message}", file=sys.stderr)
     raise typer.Exit(2)

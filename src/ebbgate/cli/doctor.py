@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from ebbgate.cli.form import Form, FormOption
 
 if TYPE_CHECKING:
     from ebbgate.settings import Settings
 
-
-class Form(StrEnum):
-    """How the findings are printed."""
-
-    TEXT = "text"
-    JSON = "json"
+_SQLITE: Final = b"SQLite format 3\0"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +27,7 @@ def doctor(
     local: Annotated[bool, typer.Option("--local", help="Ask the gateway on this machine whether it is ready.")] = False,
     url: Annotated[str, typer.Option(help="Look from outside: address of the path prefix, https://shop.example/e")] = "",
     page: Annotated[list[str] | None, typer.Option(help="With --url: origin of a page, in place of the settings' own.")] = None,
-    form: Annotated[Form, typer.Option("--format", help="text or json")] = Form.TEXT,
+    form: FormOption = Form.TEXT,
 ) -> None:
     """Check settings, keys, policies and store; with --local the running gateway, with --url all that stands before it.
 
@@ -94,10 +90,17 @@ def _ask(host: str, port: int) -> list[str]:
         answer = connection.getresponse()
         body = answer.read(4096)
     except OSError as error:
-        return [f"nobody answers on {target}:{port} ({error.strerror or type(error).__name__})"]
+        why = error.strerror or type(error).__name__
+        return [f"nobody answers on {target}:{port}: {why} (`ebbgate serve` starts the gateway)"]
     finally:
         connection.close()
-    return [] if answer.status == 200 else [str(p) for p in json.loads(body).get("problems", [])] or [f"status {answer.status}"]
+    if answer.status == 200:
+        return []
+    try:
+        told = json.loads(body).get("problems", [])
+    except (ValueError, AttributeError):
+        return [f"what answers on {target}:{port} is no ebbgate: status {answer.status} (server.port names the gateway's own)"]
+    return [str(p) for p in told] or [f"status {answer.status}"]
 
 
 def _look(settings: Settings) -> list[str]:
@@ -109,7 +112,22 @@ def _look(settings: Settings) -> list[str]:
     except EbbgateError as error:
         # A finding that ends with its own hint says it once.
         return [error.message + (f" ({error.hint})" if error.hint and not error.message.endswith(error.hint) else "")]
-    return _room(settings.store_path().parent, settings.store.min_free_bytes) if settings.store.url != "memory:" else []
+    if settings.store.url == "memory:":
+        return []
+    path = settings.store_path()
+    return _database(path) or _room(path.parent, settings.store.min_free_bytes)
+
+
+def _database(path: Path) -> list[str]:
+    """A file in the place of the store that is none. A store that is not there yet is made by the first start."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(_SQLITE))
+    except (FileNotFoundError, NotADirectoryError):  # the folder is looked at next
+        return []
+    except OSError as error:
+        return [f"{path}: {error.strerror} (check its owner)"]
+    return [] if begins in (b"", _SQLITE) else [f"{path} is no SQLite file (put the right one back, or move this one away)"]
 
 
 def _room(folder: Path, least: int) -> list[str]:

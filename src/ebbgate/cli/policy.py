@@ -6,12 +6,15 @@ Exit 0 clean, 1 findings, 2 could not run (DESIGN §5.3). Heavy modules are impo
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ebbgate.cli import policy_records
+from ebbgate.cli.form import Form, FormOption, LayoutOption, laid_out
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -46,10 +49,11 @@ def check(
     from ebbgate import __version__
     from ebbgate.policy import report
 
-    if explain_code is not None:
+    if explain_code is not None and format_ in ("text", "json"):
         from ebbgate.policy.pages import page
 
-        typer.echo(page(explain_code.upper()), nl=False)
+        code, told = explain_code.upper(), page(explain_code.upper())
+        typer.echo(json.dumps({"code": code, "page": told}, ensure_ascii=False) if format_ == "json" else told.rstrip("\n"))
         return
     if format_ not in ("text", "json", "github", "sarif"):
         raise _usage(f"--format {format_}: unknown format", "text, json, github or sarif")
@@ -119,6 +123,7 @@ def run_tests(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="One line a case.")] = False,
     coverage: Annotated[bool, typer.Option("--coverage", help="Name the lines of the policies that no case reaches.")] = False,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write the results as JUnit XML.")] = None,
+    form: FormOption = Form.TEXT,
     config: Config = None,
 ) -> None:
     """Run the *_test.yaml files beside the policies."""
@@ -134,10 +139,13 @@ def run_tests(
         run_suites(read_tests(path), load_policies(path if path.is_dir() else path.parent, facts), resolve, timer=perf_counter)
         for path in paths or [settings.policies.path]
     ]
-    typer.echo(suite_report.as_text(results, verbose=verbose, coverage=coverage))
+    if form is Form.JSON:
+        typer.echo(suite_report.as_json(results))
+    else:
+        typer.echo(suite_report.as_text(results, verbose=verbose, coverage=coverage))
     if junit is not None:
         junit.write_text(suite_report.as_junit(results), encoding="utf-8")
-    raise typer.Exit(0 if all(result.ok for result in results) else 1)
+    raise typer.Exit(0 if suite_report.passed(results) else 1)
 
 
 def explain(
@@ -160,6 +168,7 @@ def explain(
     from ebbgate.policy.clean import clean
     from ebbgate.policy.decide import decide
     from ebbgate.policy.load import load_policies
+    from ebbgate.policy.places import known_country, known_region
 
     if format_ not in ("text", "json"):
         raise _usage(f"--format {format_}: unknown format", "text or json")
@@ -167,6 +176,10 @@ def explain(
     now_ms = _now_ms(now or as_of)
     if policy is not None and (as_of is not None or revision is not None):
         raise _usage("--policy, --as-of and --revision exclude each other", "give one of them")
+    if country is not None and not known_country(country.upper()):
+        raise _usage(f"--country {country}: not a country", "two letters of ISO 3166, such as DE")
+    if region is not None and not known_region(region.upper()):
+        raise _usage(f"--region {region}: not a region", "country and region, such as US-CA")
     read, signals, place = _read_event(event, country, region, now_ms)
     if as_of is not None or revision is not None:
         policies = policy_records.past_policies(settings, facts, as_of=as_of, revision=revision)
@@ -181,7 +194,10 @@ def explain(
         if chosen is not None and d.fields
     }
     told = telling.story(read, place, consent, chosen, decisions, cleaned=cleaned, draft=policy is not None)
-    typer.echo(json.dumps(telling.as_json(told), indent=2, ensure_ascii=False) if format_ == "json" else telling.as_text(told))
+    if format_ == "json":
+        typer.echo(json.dumps(telling.as_json(told), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(telling.as_text(told, columns=shutil.get_terminal_size().columns if sys.stdout.isatty() else 0))
 
 
 def _read_event(path: Path, country: str | None, region: str | None, now_ms: int) -> Any:
@@ -198,7 +214,7 @@ def _read_event(path: Path, country: str | None, region: str | None, now_ms: int
     try:
         found = loads(raw)
     except EbbgateError as error:
-        raise ConfigError(f"{path}: the event is not strict JSON", hint=error.hint) from None
+        raise ConfigError(f"{path}: {error.message}", hint=error.hint) from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: an event is one JSON object")
     told = found.pop("place", None)
@@ -230,16 +246,17 @@ def _now_ms(text: str | None) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def schema(config: Config = None) -> None:
+def schema(form: LayoutOption = Form.TEXT, config: Config = None) -> None:
     """Print the JSON Schema of policy files, for editors."""
     from ebbgate.policy.schema import policy_schema
 
-    typer.echo(policy_schema(_surroundings(config)[1]), nl=False)
+    typer.echo(laid_out(json.loads(policy_schema(_surroundings(config)[1])), form))
 
 
 def fmt(
     paths: Paths = None,
     check_only: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 when a file would change.")] = False,
+    form: FormOption = Form.TEXT,
     config: Config = None,
 ) -> None:
     """Lay out policy and test files alike. Comments, words and order stay."""
@@ -249,17 +266,21 @@ def fmt(
 
     found = paths or [load_settings(config).policies.path]
     files = [f for path in found for f in (policy_files(path) + [Path(n) for n in read_tests(path)] if path.is_dir() else [path])]
-    changed = 0
+    changed: list[str] = []
     for file in files:
         # Bytes: line ends are one of the things that are looked at.
         before = file.read_bytes().decode("utf-8")
         after = formatted(before)
         if after != before:
-            changed += 1
-            typer.echo(f"{'would change' if check_only else 'formatted'} {file}")
+            changed.append(str(file))
+            if form is Form.TEXT:
+                typer.echo(f"{'would change' if check_only else 'formatted'} {file}")
             if not check_only:
                 file.write_bytes(after.encode())
-    typer.echo(f"{changed} of {len(files)} files changed" if not check_only else f"{changed} of {len(files)} files would change")
+    if form is Form.JSON:
+        typer.echo(json.dumps({"files": len(files), "changed": changed, "written": not check_only}, ensure_ascii=False))
+    else:
+        typer.echo(f"{len(changed)} of {len(files)} files {'would change' if check_only else 'changed'}")
     raise typer.Exit(1 if check_only and changed else 0)
 
 

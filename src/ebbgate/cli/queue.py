@@ -12,11 +12,12 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
+
+from ebbgate.cli.form import Form, FormOption
 
 if TYPE_CHECKING:
     from ebbgate.audit.entry import Entry
@@ -28,18 +29,10 @@ _T = TypeVar("_T")
 ALL: Final = 1_000_000  #: dead letters looked at by --all
 
 
-class Format(StrEnum):
-    """How answers are printed."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
 Ids = Annotated[list[int] | None, typer.Argument(help="Numbers of dead letters, as `queue list` shows them.")]
 OneDestination = Annotated[str | None, typer.Option("--destination", help="Only this destination's.")]
 Every = Annotated[bool, typer.Option("--all", help="All dead letters, or all of one destination.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Needed with --all.")]
-Form = Annotated[Format, typer.Option("--format", help="Text for people, or JSON.")]
 Config = Annotated[Path | None, typer.Option("--config", help="ebbgate.toml; default ./ebbgate.toml.")]
 
 
@@ -47,7 +40,7 @@ Config = Annotated[Path | None, typer.Option("--config", help="ebbgate.toml; def
 def list_(
     destination: OneDestination = None,
     limit: Annotated[int, typer.Option(min=0, max=ALL, help="Dead letters shown, the newest first.")] = 50,
-    form: Form = Format.TEXT,
+    form: FormOption = Form.TEXT,
     config: Config = None,
 ) -> None:
     """How each queue stands, and its dead letters."""
@@ -60,7 +53,7 @@ def list_(
     if destination is not None and not queues:
         typer.echo(f"ebbgate: no queue of a destination '{destination}'", err=True)
         raise typer.Exit(1)
-    if form is Format.JSON:
+    if form is Form.JSON:
         typer.echo(json.dumps({"queues": [_queue(q) for q in queues], "dead_letters": [_letter(d) for d in dead]}))
         return
     typer.echo(_queues_text(queues))
@@ -74,7 +67,7 @@ def retry(
     destination: OneDestination = None,
     every: Every = False,
     yes: Yes = False,
-    form: Form = Format.TEXT,
+    form: FormOption = Form.TEXT,
     config: Config = None,
 ) -> None:
     """Send dead letters again. They pass the gate again; one with the outcome `unknown` may then count twice at the platform."""
@@ -93,7 +86,7 @@ def drop(
     destination: OneDestination = None,
     every: Every = False,
     yes: Yes = False,
-    form: Form = Format.TEXT,
+    form: FormOption = Form.TEXT,
     config: Config = None,
 ) -> None:
     """Delete dead letters for good: what they would have sent is gone, their outcome stays in the log."""
@@ -112,7 +105,7 @@ def _act(
     destination: str | None,
     every: bool,
     yes: bool,
-    form: Format,
+    form: Form,
     config: Path | None,
 ) -> None:
     """Run one change on the chosen dead letters of each destination, and say how many it touched."""
@@ -132,7 +125,7 @@ def _act(
         return count, sorted(wanted - {d.id for d in found})
 
     count, missing = _with_store(config, change)
-    if form is Format.JSON:
+    if form is Form.JSON:
         typer.echo(json.dumps({"count": count, "missing": missing}))
     else:
         typer.echo(f"{count} {done}")

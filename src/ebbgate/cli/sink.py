@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ebbgate.cli.form import Form
+
 if TYPE_CHECKING:
     from ebbgate.demo.sink import Received
-
-
-class Format(StrEnum):
-    """How requests are printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 #: Headers that carry credentials: a stand-in is shown on screens.
@@ -31,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def sink(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 9001,
-    form: Annotated[Format, typer.Option("--format", help="One line a request, or one JSON object a line.")] = Format.TEXT,
+    form: Annotated[Form, typer.Option("--format", help="One line a request, or one JSON object a line.")] = Form.TEXT,
     status: Annotated[int, typer.Option(help="Status to answer with.", min=200, max=599)] = 200,
     count: Annotated[int, typer.Option(help="Stop after so many requests; 0 runs until Ctrl-C.", min=0)] = 0,
 ) -> None:
@@ -42,13 +36,14 @@ def sink(
         return
     except OSError as error:
         typer.echo(f"ebbgate: port {port} cannot be used: {error.strerror}", err=True)
+        typer.echo("  hint: --port takes another, 0 a free one", err=True)
         raise typer.Exit(2) from None
 
 
-async def _serve(port: int, form: Format, status: int, count: int) -> None:
+async def _serve(port: int, form: Form, status: int, count: int) -> None:
     from ebbgate.demo.sink import RecordingSink, Reply, always
 
-    show = _as_json if form is Format.JSON else _as_text
+    show = _as_json if form is Form.JSON else _as_text
     recording = RecordingSink(always(Reply(status)), most=1, on_request=lambda r: print(show(r), flush=True))
     async with recording.serve(port):
         typer.echo(f"listening on {recording.url}", err=True)

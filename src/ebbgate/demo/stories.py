@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections import deque
 from typing import Any
 
@@ -9,6 +11,12 @@ from ebbgate.pipeline import Decided, Status
 from ebbgate.policy.explain import as_text, story
 
 MOST = 200
+INDENT = "   "
+
+
+def _columns() -> int:
+    """Room for a story on the terminal; 0 where its lines do not go to one."""
+    return shutil.get_terminal_size().columns - len(INDENT) if sys.stdout.isatty() else 0
 
 
 class Stories:
@@ -25,12 +33,12 @@ class Stories:
             lines = [f"event {decided.event.id}  {decided.event.name}", " ○ duplicate  it was here before: nothing is sent again"]
         else:
             told = story(decided.event, decided.place, decided.consent, decided.policy, decided.decisions)
-            lines = as_text(told).splitlines()
+            lines = as_text(told, columns=_columns()).splitlines()
         self._kept.append((self._number, f"{decided.event.name}  {decided.event.id}", lines))
 
     def last(self) -> str:
         """The newest story, indented for the terminal."""
-        return "\n".join(f"   {line}" for line in self._kept[-1][2]) if self._kept else ""
+        return "\n".join(f"{INDENT}{line}" for line in self._kept[-1][2]) if self._kept else ""
 
     def after(self, number: int) -> list[dict[str, Any]]:
         """Stories newer than `number`, oldest first."""

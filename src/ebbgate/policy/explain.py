@@ -21,6 +21,7 @@ from ebbgate.policy.words import OUTCOMES, STATE_TEXT, reason_text
 _MARKS: Final = {Verdict.SEND: "●", Verdict.LIMITED: "◐", Verdict.HOLD: "◌", Verdict.WITHHOLD: "○"}
 _SAID: Final = {Verdict.SEND: "SENT", Verdict.LIMITED: "LIMITED", Verdict.HOLD: "HELD", Verdict.WITHHOLD: "NOT SENT"}
 _WIDTH: Final = 96  #: with the policy's line behind it a story fits 120 columns
+_NARROWEST: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +184,16 @@ def as_json(told: Story) -> dict[str, Any]:
     }
 
 
-def as_text(told: Story) -> str:
-    """The story for people, one line a step, each with the line of the policy that answers for it."""
+def as_text(told: Story, *, columns: int = 0) -> str:
+    """The story for people, one line a step, each with the line of the policy that answers for it.
+
+    `columns`: of the terminal; 0 where there is none, as in a pipe.
+    """
     place = told.place
     where = place.region or place.country or "unknown place"
     policy = f"policy {told.policy_file} rev {told.policy_digest[:6]}" if told.policy_file else "no policy"
-    head = f"event {told.event_id}  {told.event_name}   visitor {where} ({place.source})   {policy}"
+    parts = (f"event {told.event_id}  {told.event_name}", f"visitor {where} ({place.source})", policy)
+    head = ("\n  " if 0 < columns < sum(map(len, parts)) + 6 else "   ").join(parts)
     personal = ", ".join(told.personal)
     steps = [
         ("●", "received", f"{told.received} fields" + (f", {len(told.personal)} personal: {personal}" if personal else ""), ""),
@@ -198,16 +203,18 @@ def as_text(told: Story) -> str:
         steps.append(("●", "cleaned", "everywhere: " + ", ".join(told.cleaned), told.cleaned_line))
     steps.extend((_MARKS[d.verdict], d.name, _destination_text(d), d.rule) for d in told.destinations)
     wide = max(len(name) for _, name, _, _ in steps)
-    lines = [_line(mark, name.ljust(wide), text, rule) for mark, name, text, rule in steps]
+    behind = max(len(rule) for *_, rule in steps) + 4  # two blanks and the brackets
+    width = max(_NARROWEST, min(_WIDTH, columns - behind)) if columns else _WIDTH
+    lines = [_line(mark, name.ljust(wide), text, rule, width) for mark, name, text, rule in steps]
     return "\n".join([head + (" DRAFT" if told.draft else ""), *lines])
 
 
-def _line(mark: str, name: str, text: str, rule: str) -> str:
+def _line(mark: str, name: str, text: str, rule: str, width: int) -> str:
     lead = f" {mark} {name}  "
-    first, *rest = wrap(text, _WIDTH - len(lead), break_long_words=False, break_on_hyphens=False) or [""]
+    first, *rest = wrap(text, width - len(lead), break_long_words=False, break_on_hyphens=False) or [""]
     line = f"{lead}{first}"
     blank = " " * len(lead)
-    return "\n".join([f"{line.ljust(_WIDTH)}  ({rule})" if rule else line, *(f"{blank}{more}" for more in rest)])
+    return "\n".join([f"{line.ljust(width)}  ({rule})" if rule else line, *(f"{blank}{more}" for more in rest)])
 
 
 def _consent_text(told: Story) -> str:

@@ -49,7 +49,12 @@ def _count(number: int, one: str, many: str) -> str:
 
 def as_json(problems: Sequence[Problem]) -> str:
     """A JSON list, one object a problem; the shape is stable."""
-    rows = [
+    return json.dumps(as_rows(problems), indent=2, ensure_ascii=False)
+
+
+def as_rows(problems: Sequence[Problem]) -> list[dict[str, str | int]]:
+    """One object a problem, in order."""
+    return [
         {
             "file": p.file,
             "line": p.line,
@@ -62,7 +67,6 @@ def as_json(problems: Sequence[Problem]) -> str:
         }
         for p in ordered(problems)
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False)
 
 
 def as_github(problems: Sequence[Problem]) -> str:

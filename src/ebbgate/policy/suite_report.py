@@ -1,15 +1,22 @@
-"""Results of policy tests as text for people and as JUnit XML for build servers."""
+"""Results of policy tests as text for people, as JSON for programs and as JUnit XML for build servers."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
+from ebbgate.policy.report import as_rows
 from ebbgate.policy.report import as_text as problems_as_text
 from ebbgate.policy.suite import CaseResult, SuiteResult, never_hit
 
 _DOTS: Final = 92
+
+
+def passed(results: Sequence[SuiteResult]) -> bool:
+    """True when there are cases and all of them passed: a promise that is not tested is none."""
+    return any(result.cases for result in results) and all(result.ok for result in results)
 
 
 def as_text(results: Sequence[SuiteResult], *, verbose: bool = False, coverage: bool = False) -> str:
@@ -23,9 +30,8 @@ def as_text(results: Sequence[SuiteResult], *, verbose: bool = False, coverage: 
                 lines.append(_case_line(case))
                 lines.extend(f"  {failure}" for failure in case.failures)
     cases = [case for result in results for case in result.cases]
-    passed = sum(not case.failures for case in cases)
-    verdict = "PASS" if cases and all(result.ok for result in results) else "FAIL"
-    summary = f"{verdict}: {passed}/{len(cases)}"
+    good = sum(not case.failures for case in cases)
+    summary = f"{'PASS' if passed(results) else 'FAIL'}: {good}/{len(cases)}"
     if coverage:
         rules = [rule for result in results for rule in result.rules]
         missed = [rule for result in results for rule in never_hit(result)]
@@ -38,6 +44,29 @@ def _case_line(case: CaseResult) -> str:
     file = case.file.rpartition("/")[2]
     said = "FAIL" if case.failures else "PASS"
     return f"{file}  {case.name} ".ljust(_DOTS, ".") + f" {said} {case.seconds * 1000:5.1f} ms"
+
+
+def as_json(results: Sequence[SuiteResult]) -> str:
+    """One object: the verdict, every case with its failures, test files that cannot be run, rules that no case reaches."""
+    cases = [case for result in results for case in result.cases]
+    told = {
+        "ok": passed(results),
+        "passed": sum(not case.failures for case in cases),
+        "cases": [
+            {
+                "file": case.file,
+                "line": case.line,
+                "name": case.name,
+                "failures": case.failures,
+                "milliseconds": round(case.seconds * 1000, 3),
+            }
+            for case in cases
+        ],
+        "problems": as_rows([problem for result in results for problem in result.problems]),
+        "rules": sum(len(result.rules) for result in results),
+        "never_hit": [rule for result in results for rule in never_hit(result)],
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False)
 
 
 def as_junit(results: Sequence[SuiteResult]) -> str:

@@ -94,7 +94,10 @@ class KeyRing:
     def load(cls, directory: Path) -> KeyRing:
         """Read the files. Raises ConfigError when one is missing, wrong, or readable by others."""
         if not directory.is_dir():
-            hint = "`ebbgate init` makes them beside an ebbgate.toml; --config names another ebbgate.toml."
+            hint = (
+                "Put your copy of them there: a queue that is stored cannot be read without. Nothing stored yet? `ebbgate init` makes "
+                "settings and keys in an empty folder. Kept elsewhere? `keys.directory` names the folder, --config the settings."
+            )
             raise ConfigError(f"no keys in {directory}", code="keys", hint=hint)
         _private(directory, 0o077, "chmod 700")
         data, pepper, log_seed = (_read(directory / name, KEY_BYTES) for name in _FILES)

@@ -84,6 +84,9 @@ def translate(error: apsw.Error, where: str) -> StoreError:
         return StoreFull(f"{where}: the disk is full", hint="Free some space; the gateway goes on by itself.")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return StoreFull(f"{where}: locked by another program", code="store_busy", hint="Close other programs that hold the file.")
+    if isinstance(error, apsw.NotADBError):
+        hint = "Put the right file back, or move this one away: `store.url` names it."
+        return StoreBroken(f"{where} is no SQLite file", code="store_damaged", hint=hint)
     name = apsw.mapping_extended_result_codes.get(getattr(error, "extendedresult", 0), type(error).__name__)
     return StoreBroken(
         f"{where}: SQLite reported {name}", code="sqlite_error", hint="The process must stop; the next one checks the files."

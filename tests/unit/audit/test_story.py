@@ -140,3 +140,12 @@ class TestSearch:
         evil = line(parse(decided().body), event_id="A\n\x1b[31m\u202egnp")
         assert evil.isprintable()
         assert "ga4 sent (granted) · meta not_sent (consent_denied)" in evil
+
+
+def test_digests_are_told_by_their_beginning() -> None:
+    """A line for people names a policy revision by twelve digits, as `ebbgate revisions` does; other words stay whole."""
+    digest = "6774b3b7c5c9" + "0" * 52
+    body = {"v": 1, "type": "policy.activated", "t": 0, "node": "n", "nseq": 1, "policy": digest,
+            "files": [{"digest": digest, "name": "eu.yaml"}]}  # fmt: skip
+    told = line(body)
+    assert told.endswith("policy=6774b3b7c5c9  files=6774b3b7c5c9:eu.yaml")

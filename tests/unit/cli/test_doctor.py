@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -71,3 +73,14 @@ def test_free_space_is_that_of_the_nearest_folder_there_is(house: Path, monkeypa
     monkeypatch.setattr(os, "statvfs", statvfs)
     assert doctor(house).exit_code == 0
     assert asked == [house]
+
+
+def test_another_program_on_the_port_is_told_as_one(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--local` that is answered by something else says so: exit 1, no traceback."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:  # answers 501 in HTML
+        Thread(target=other.serve_forever, daemon=True).start()
+        monkeypatch.setenv("EBBGATE_SERVER__PORT", str(other.server_port))
+        found = doctor(house, "--local")
+        other.shutdown()
+    assert found.exit_code == 1
+    assert "is no ebbgate: status 501" in found.output

@@ -12,7 +12,7 @@ import pytest
 from ebbgate.consent.evidence import NOT_READ, SOURCES
 from ebbgate.consent.resolve import Resolver, resolve
 from ebbgate.model import Consent, ConsentRules, Model, Place, PurposeRule, Signals
-from tests.unit.consent.build import ACCEPT_ALL, NOW_MS, REJECT_ALL, gpp
+from tests.unit.consent.build import ACCEPT_ALL, NOW_MS, REJECT_ALL, Tc, gpp
 from tests.unit.consent.rules import CALIFORNIA, EU, GERMANY, D, G, U, klaro
 
 #: One purpose for each way in which a signal can name it.
@@ -78,6 +78,7 @@ def test_a_part_that_no_version_knows_refuses_everything() -> None:
     for read_from in (SOURCES, ("tcf",)):
         found = resolved(Signals(malformed=("of_tomorrow",)), read_from)
         assert refusals(found) == dict.fromkeys(ALL, ("event", f"of_tomorrow: {UNREAD}"))
+        assert [one.digest for one in found.readings] == [""]
 
 
 def test_malformed_parts_that_decide_nothing_hide_none_that_do() -> None:
@@ -101,7 +102,7 @@ def test_a_malformed_do_not_track_counts_where_do_not_track_does(read_from: tupl
     found = resolved(Signals(malformed=("dnt",)), read_from, dnt=honoured)
     counts = honoured or "dnt" in read_from
     assert refusals(found) == ({"by_opt_out": ("dnt", f"dnt: {UNREAD}")} if counts else {})
-    assert len(found.readings) == counts
+    assert [one.digest for one in found.readings] == [""] * counts
 
 
 def sha(text: str) -> str:
@@ -156,6 +157,18 @@ def test_a_tc_string_is_told_once_for_each_use() -> None:
     assert sorted(one.signal for one in both.readings) == ["tcf", "tcf_publisher"]
     for alone in ("tcf", "tcf_publisher"):
         assert [one.signal for one in resolved(Signals(tcf=ACCEPT_ALL), (alone,), place=GERMANY).readings] == [alone]
+
+
+def test_a_cookies_tc_string_is_read_for_the_publisher_too() -> None:
+    """Where the policy reads the publisher's part, one in a cookie refuses what the rest of its string allows; elsewhere it is not told."""
+    refused_by_publisher = Signals(cmp_cookies=(("euconsent-v2", Tc(purposes=(1,), publisher=()).encode()),))
+    alone = resolved(refused_by_publisher, ("cmp_cookie",), place=GERMANY)
+    both = resolved(refused_by_publisher, ("cmp_cookie", "tcf_publisher"), place=GERMANY)
+    assert refusals(alone) == {}
+    assert alone.purposes["by_tcf"].source == "cmp_cookie"
+    assert refusals(both) == {"by_tcf": ("tcf_publisher", "publisher purpose 1 refused")}
+    assert [one.signal for one in both.readings if one not in alone.readings] == ["tcf_publisher"]
+    assert set(alone.readings) < set(both.readings)
 
 
 def test_consent_that_is_due_and_missing_is_told_where_it_is_read() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from ebbgate.model import Consent, Model, Place, PurposeConsent, SignalReading, Value
 from ebbgate.policy.clean import clean
 from ebbgate.policy.decide import decide
@@ -52,6 +54,14 @@ def given() -> Consent:
         "advertising": PurposeConsent(DENIED, "tcf", "purpose 4 refused"),
     }
     return Consent(Model.OPT_IN, purposes, readings=(SignalReading("tcf", True, "valid", "0" * 64),))
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_a_story_fits_the_terminal(columns: int) -> None:
+    """No line is wider than the terminal, each step keeps the policy's line behind it, and no word is lost."""
+    narrow, free = as_text(told(given()), columns=columns), as_text(told(given()))
+    assert max(map(len, narrow.splitlines())) <= columns
+    assert sorted(narrow.split()) == sorted(free.split())
 
 
 def test_json_has_the_published_shape() -> None:
