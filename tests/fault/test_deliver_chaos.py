@@ -38,7 +38,7 @@ class Sick:
     ends: frozenset[Outcome | None]
     window_s: int | None = 48 * 3600
     heals: bool = True  #: all its events end within the test
-    deadline_s: float = 0.4  #: short, except where a late answer of a slow machine would count as one more request
+    deadline_s: float = 30.0  #: short only where the illness is to be late: a slow machine is none
     seen: list[int] = field(default_factory=list)
 
 
@@ -59,14 +59,14 @@ SICK = [
     Sick("error_no_key", in_turn([Reply.of(500)] * 3), frozenset({D, U}), window_s=None),
     Sick("pushback", in_turn([Reply.of(429, retry_after="0")] * 5), frozenset({D})),
     Sick("pushback_silent", in_turn([Reply.of(429)] * 5), frozenset({D})),
-    Sick("drip", in_turn([Reply(200, b"x" * 600, drip_s=0.05)] * 2), frozenset({D})),
-    Sick("hang", always(Reply(hang=True)), frozenset({D, U, None}), heals=False),
+    Sick("drip", in_turn([Reply(200, b"x" * 600, drip_s=0.05)] * 2), frozenset({D}), deadline_s=1.0),
+    Sick("hang", always(Reply(hang=True)), frozenset({D, U, None}), heals=False, deadline_s=0.4),
     Sick("cut", in_turn([Reply(200, b"x" * 100, cut_after=9)] * 4), frozenset({D})),
     Sick("nonsense", in_turn([Reply(200, b"<html>\xff")] * 4), frozenset({D})),
     Sick("partial", always(Reply.of(200, {"bad": [0]})), frozenset({D, R})),
     Sick("moved", always(Reply(301, b"", (("location", "http://127.0.0.1:9/x"),))), frozenset({None}), heals=False),
     Sick("too_big", _too_many, frozenset({D})),
-    Sick("poison", poison(_poisoned, Reply.of(400)), frozenset({D, R}), deadline_s=30),
+    Sick("poison", poison(_poisoned, Reply.of(400)), frozenset({D, R})),
     Sick("flapping", _flapping(), frozenset({D})),
 ]
 
@@ -110,10 +110,10 @@ async def test_twelve_sick_destinations_and_a_healthy_one(tmp_path: Path) -> Non
     """Every event ends once everywhere; illness costs no event; the healthy destination is done at once."""
     async with ward(tmp_path, SICK, unreachable=True) as (house, sinks):
         await house.post(range(EVENTS))
-        await house.until_ended("healthy", EVENTS, 5)
+        await house.until_ended("healthy", EVENTS, 60)
         for sick in SICK:
             if sick.heals:
-                await house.until_ended(sick.name, EVENTS, 20)
+                await house.until_ended(sick.name, EVENTS, 90)
         await sinks["hang"].wait_for(1)
         await sinks["moved"].wait_for(1)
         await house.until(lambda: house.runner.states()["refused"].breaker is not State.CLOSED)

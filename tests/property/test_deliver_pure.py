@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebbgate.deliver.batching import Bisection, batches, extra_requests, halves
+from ebbgate.deliver.batching import Bisection, Search, batches, extra_requests, halves
 from ebbgate.deliver.breaker import CONNECT_FAILURES, MAX_OPEN_S, Breaker, State
 from ebbgate.deliver.classify import Failed, Failure, by_failure, understand, word
 from ebbgate.deliver.clock import Watch
@@ -167,6 +167,55 @@ def test_a_batch_refused_altogether_ends_the_search(n: int) -> None:
         search.asked(taken=False)
         asked += 1
     assert asked <= extra_requests(n)
+
+
+@many
+@given(st.integers(2, 1200), st.data())
+def test_questions_find_poison_rows_and_every_other_row_is_sent_once(n: int, data: st.DataObject) -> None:
+    """One poison row adds at most 2·⌈log2 n⌉ requests to a platform that looks without recording; several are found, none is sent twice."""
+    poison = data.draw(st.sets(st.integers(0, n - 1), min_size=1, max_size=3))
+    sent: list[int] = []
+    rejected: list[int] = []
+    extra, waiting = 0, list(range(n))
+    while waiting and poison & set(waiting):
+        if len(waiting) == 1:
+            rejected += waiting
+            waiting = []
+            continue
+        search = Search(waiting)
+        while part := search.part():
+            refused, alone = bool(poison & set(part)), len(part) == 1
+            extra += 1
+            if alone:
+                (rejected if refused else sent).extend(part)
+            search.answered(refused=refused, kept=() if alone else part)
+        waiting = search.rest
+        extra += bool(waiting)
+    sent += waiting
+    assert sorted(sent) == [i for i in range(n) if i not in poison]
+    assert set(rejected) == poison
+    assert extra <= len(poison) * extra_requests(n) + len(poison)
+    assert len(poison) > 1 or extra <= extra_requests(n)
+
+
+@many
+@given(st.integers(2, 200), st.data())
+def test_rows_that_are_withdrawn_while_it_is_asked_blame_nobody(n: int, data: st.DataObject) -> None:
+    """The gate may take rows out of a part before it is asked about, the poison too: no innocent row is ever refused or lost."""
+    poison, gone = data.draw(st.integers(0, n - 1)), data.draw(st.sets(st.integers(0, n - 1)))
+    search = Search(list(range(n)))
+    sent: list[int] = []
+    rejected: list[int] = []
+    while part := search.part():
+        kept = [row for row in part if row not in gone]
+        alone = len(kept) == 1
+        if alone:
+            (rejected if kept[0] == poison else sent).append(kept[0])
+        search.answered(refused=poison in kept, kept=() if alone else kept)
+    sent += [row for row in search.rest if row not in gone]
+    assert set(rejected) <= {poison}
+    assert sorted({*sent, *rejected}) == [row for row in range(n) if row not in gone]
+    assert len(sent) == len(set(sent))
 
 
 events = st.lists(st.tuples(st.sampled_from(["ok", "fail", "connect", "open", "wait"]), st.floats(0, 400)), max_size=60)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from ebbgate import log
 from ebbgate.audit.entry import Entry
 from ebbgate.deliver import journal
-from ebbgate.deliver.batching import Bisection, batches, halves
+from ebbgate.deliver.batching import Bisection, Search, batches, halves
 from ebbgate.deliver.breaker import Breaker
 from ebbgate.deliver.classify import Failed, Failure, by_failure, understand
 from ebbgate.deliver.lane import Figures, Lane, Surroundings
@@ -45,6 +45,11 @@ async def _choices(store: Store, subjects: Collection[bytes]) -> dict[bytes, dic
         if together:
             found[joined] = together
     return found
+
+
+def _taken(answer: Answer) -> bool:
+    """True for an answer that does not refuse the rows it is about."""
+    return answer.act is Act.DONE and answer.outcome is not Outcome.REJECTED
 
 
 class Attempts:
@@ -116,18 +121,48 @@ class Attempts:
                 waiting.extend(reversed(await self._ask_again(part, lease, progress)))
                 continue
             answer, rest = await self._one(part, lease, progress)
-            if bisection is not None and answer is not None:
-                bisection.asked(taken=answer.act is Act.DONE and answer.outcome is not Outcome.REJECTED)
-                if bisection.hopeless:
-                    self._park("every_row_refused")
-                    return
-            elif answer is not None and answer.act is Act.BISECT and rest:
-                bisection = Bisection(len(part.items))
+            refused = answer is not None and answer.act is Act.BISECT and bool(rest)
+            if bisection is None:
+                bisection = Bisection(len(part.items)) if refused else None
+            elif answer is not None:
+                bisection.asked(taken=_taken(answer))
+            if refused and bisection is not None and self._lane.destination.check is not None:
+                rest = await self._isolate(part, bisection, lease, progress)
+            if bisection is not None and bisection.hopeless:
+                self._park("every_row_refused")
+                return
             waiting.extend(reversed(rest))
 
-    async def _one(self, load: Load, lease: Lease, progress: Progress) -> tuple[Answer | None, list[Load]]:
-        """One request, or none where it cannot be made. Returns the answer and the batches that remain to be sent."""
-        request = self._request(load)
+    async def _isolate(self, load: Load, bisection: Bisection, lease: Lease, progress: Progress) -> list[Load]:
+        """What remains to be sent of a refused batch, after asking a platform that looks without recording which row spoils it.
+
+        Nothing remains when it could not be asked: then the rows wait in the queue as they are.
+        """
+        search = Search(load.items)
+        while (items := search.part()) and not bisection.hopeless:
+            if not self.may_begin(lease):
+                return []
+            part = Load(items, load.look)
+            if not self._fresh(part.look):
+                again = await self._ask_again(part, lease, progress)
+                if not again:
+                    search.answered(refused=False, kept=())
+                    continue
+                (part,) = again
+            alone = len(part.items) == 1
+            answer, _ = await self._one(part, lease, progress, check=not alone)
+            if answer is None or answer.act not in (Act.DONE, Act.BISECT):
+                return []
+            bisection.asked(taken=_taken(answer))
+            search.answered(refused=not _taken(answer), kept=() if alone else part.items)
+        return [Load(search.unsettled, load.look)] if search.unsettled else []
+
+    async def _one(self, load: Load, lease: Lease, progress: Progress, *, check: bool = False) -> tuple[Answer | None, list[Load]]:
+        """One request, or none where it cannot be made. Returns the answer and the batches that remain to be sent.
+
+        `check`: the platform only looks at the rows, so its answer ends none of them.
+        """
+        request = self._request(load, check=check)
         if request is None or len(request.body) > self._lane.destination.batch.body_bytes:
             reason = "request_failed" if request is None else "too_large"
             return None, await self._split(load, Outcome.INVALID, reason, lease, progress)
@@ -136,13 +171,14 @@ class Attempts:
                 self._figures.blocked += 1
                 log.get().error("delivery.egress_blocked", destination=self._lane.name, reason=BLOCKED, kind=leak)
             return None, await self._split(load, Outcome.WITHHELD, BLOCKED, lease, progress)
+        token = 0
         if self._tokens is not None:
             try:
-                request = await self._tokens.authorise(request, self._lane.sender)
+                request, token = await self._tokens.authorise(request, self._lane.sender)
             except TokenRefused as refused:
                 self._park(refused.reason)
                 return None, []
-        return await self._exchange(load, request, lease, progress)
+        return await self._exchange(load, request, lease, progress, token=token, check=check)
 
     def _leak(self, request: HttpRequest, load: Load) -> str:
         """The kind of personal data that a request shows without leave, "" when it may be sent."""
@@ -155,14 +191,16 @@ class Attempts:
             request, rows, cleans, policies, lambda some: lane.destination.envelope(some, lane.settings)
         )
 
-    def _request(self, load: Load) -> HttpRequest | None:
+    def _request(self, load: Load, *, check: bool) -> HttpRequest | None:
+        destination = self._lane.destination
+        envelope = destination.check if check and destination.check is not None else destination.envelope
         try:
-            return self._lane.destination.envelope([item.row for item in load.items], self._lane.settings)
+            return envelope([item.row for item in load.items], self._lane.settings)
         except Exception:  # noqa: BLE001  a row that an envelope does not expect is found by halving and ends alone
             return None
 
     async def _exchange(
-        self, load: Load, request: HttpRequest, lease: Lease, progress: Progress
+        self, load: Load, request: HttpRequest, lease: Lease, progress: Progress, *, token: int, check: bool
     ) -> tuple[Answer | None, list[Load]]:
         around, lane = self._around, self._lane
         queued = [item.queued for item in load.items]
@@ -200,8 +238,8 @@ class Attempts:
         else:
             answer = understand(found, len(queued), lane.destination.classify, now_s=around.watch.wall_ms() / 1000)
         failed = found if isinstance(found, Failed) else None
-        self._learn(answer, failed, status)
-        results = self._results(load.items, answer, failed)
+        self._learn(answer, failed, status, token)
+        results = [] if check else self._results(load.items, answer, failed)
         now_ms = around.watch.steady_ms()
         closing = journal.finished(
             lane.name,
@@ -214,7 +252,7 @@ class Attempts:
             now_ms=now_ms,
         )
         await self._finish(lease, attempt, results, closing, progress)
-        if answer.act in (Act.BISECT, Act.HALVE) and len(load.items) > 1:
+        if answer.act in (Act.BISECT, Act.HALVE) and len(load.items) > 1 and not check:
             return answer, self._halves(load)
         return answer, []
 
@@ -251,22 +289,22 @@ class Attempts:
             base_s=self._around.limits.base_s,
         )
 
-    def _learn(self, answer: Answer, failed: Failed | None, status: int) -> None:
-        """What the answer says about the destination as a whole."""
+    def _learn(self, answer: Answer, failed: Failed | None, status: int, token: int) -> None:
+        """What the answer says about the destination as a whole. `token`: number of the one that the request carried."""
         now_s, limits = self._around.watch.mono_s(), self._around.limits
         self._figures.last_status = status
         if failed is not None and failed.failure is Failure.STALE:
             return
         if answer.act is Act.PARK:
             # A token may have ended early: one fresh one is tried before the destination is held.
-            if not (answer.refresh and self._tokens is not None and self._tokens.forget()):
+            if not (answer.refresh and self._tokens is not None and self._tokens.forget(token)):
                 self._park(answer.reason, at_least_s=answer.retry_after_s or 0.0)
             return
         if answer.act in (Act.DONE, Act.BISECT, Act.HALVE):
             self._failures = 0
             self._figures.last_reason = ""
             if self._tokens is not None:
-                self._tokens.worked()
+                self._tokens.worked(token)
             self.breaker.succeeded(now_s)
             return
         self._failures += 1

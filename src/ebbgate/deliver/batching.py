@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -59,3 +59,39 @@ class Bisection:
     def hopeless(self) -> bool:
         """True when the requests that isolate one row are used up and no row was ever taken."""
         return not self._taken and self._left <= 0
+
+
+class Search(Generic[T]):
+    """Which row spoils a refused batch, where the platform looks at rows without recording them (`Destination.check`).
+
+    Half of the suspects are asked about at a time; a row that stands alone is sent, as its answer is its end. One poison row among
+    `n` costs ⌈log2 n⌉ questions, at most one more row alone, and one request for `rest`: within `extra_requests(n)`.
+    """
+
+    __slots__ = ("_asked", "_suspects", "rest")
+
+    def __init__(self, rows: Sequence[T]) -> None:
+        self._suspects = list(rows)
+        self._asked = 0
+        self.rest: list[T] = []  #: rows that are to be sent when nobody is under suspicion any more
+
+    def part(self) -> list[T]:
+        """The rows to ask about next, or the one row to send; [] when the search is over."""
+        self._asked = max(1, len(self._suspects) // 2)
+        return self._suspects[: self._asked]
+
+    def answered(self, *, refused: bool, kept: Sequence[T]) -> None:
+        """What the platform said of the last part. `kept`: its rows that still wait to be sent, those of a question."""
+        others = self._suspects[self._asked :]
+        if refused:
+            # The others are as yet neither good nor bad.
+            self.rest += others
+            self._suspects = list(kept)
+        else:
+            self.rest += kept
+            self._suspects = others
+
+    @property
+    def unsettled(self) -> list[T]:
+        """Rows that the search has not brought to an end."""
+        return self._suspects + self.rest

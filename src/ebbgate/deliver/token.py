@@ -33,32 +33,41 @@ class Tokens:
         self._settings = settings
         self._watch = watch
         self._token = ""
+        self._number = 0  #: how many tokens there were: requests in flight at once may carry different ones
         self._until_s = 0.0
-        self._fresh = False
+        self._refreshed = False  #: the token in use was got because the one before was refused
         self._lock = asyncio.Lock()
 
-    async def authorise(self, request: HttpRequest, sender: Sender) -> HttpRequest:
-        """The request with its authorisation; a ready token in the settings needs none of ours.
+    async def authorise(self, request: HttpRequest, sender: Sender) -> tuple[HttpRequest, int]:
+        """The request with its authorisation, and the number of its token; a ready token in the settings needs none of ours (0).
 
-        Raises TokenRefused when there is no token to be had.
+        Requests that ask at the same time share one. Raises TokenRefused when there is no token to be had.
         """
         asking = self._oauth.request(self._settings, self._watch.wall_ms() // 1000)
         if asking is None:
-            return request
+            return request, 0
         async with self._lock:
             if not self._token or self._watch.mono_s() >= self._until_s:
                 await self._ask(asking, sender)
-        return self._oauth.apply(request, self._token)
+            return self._oauth.apply(request, self._token), self._number
 
-    def forget(self) -> bool:
-        """The platform refused the token. True when asking for another may help: once, until a request has succeeded."""
+    def forget(self, number: int) -> bool:
+        """The platform refused this token. True when another may help: there is one already, or asking for one was not yet tried.
+
+        One is asked for once, until a request with it was taken: all requests that were sent with the refused one share it.
+        """
+        if not number:
+            return False
+        if number != self._number or not self._token:
+            return True
         self._token = ""
-        may_help, self._fresh = not self._fresh, True
+        may_help, self._refreshed = not self._refreshed, True
         return may_help
 
-    def worked(self) -> None:
+    def worked(self, number: int) -> None:
         """A request with this token was taken."""
-        self._fresh = False
+        if number == self._number:
+            self._refreshed = False
 
     async def _ask(self, asking: HttpRequest, sender: Sender) -> None:
         found = await sender.send(asking, _always)
@@ -73,7 +82,7 @@ class Tokens:
             raise TokenRefused("token_unreadable") from None
         if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
             raise TokenRefused("token_unreadable")
-        self._token = token
+        self._token, self._number = token, self._number + 1
         self._until_s = self._watch.mono_s() + max(SHORTEST_S, lasts_s - EARLY_S)
 
 

@@ -158,8 +158,14 @@ class RecordingSink:
             self.port = int(listener.getsockname()[1])
             server = _Server(
                 uvicorn.Config(
-                    self, access_log=False, log_config=None, log_level="critical", lifespan="off", timeout_graceful_shutdown=1
-                )
+                    self,
+                    access_log=False,
+                    log_config=None,
+                    log_level="critical",
+                    lifespan="off",
+                    timeout_graceful_shutdown=1,
+                    timeout_keep_alive=120,  # longer than a client on a slow machine hesitates before it uses a connection again
+                )  # fmt: skip
             )
             task = asyncio.create_task(server.serve(sockets=[listener]), name="sink")
             try:

@@ -114,6 +114,9 @@ def envelope(rows: Sequence[Row], settings: Settings) -> HttpRequest:
     return replace(request, secret_keys=("api_key",))
 
 
+_DAILY: Final = ("exceeded_daily_quota_devices", "exceeded_daily_quota_users")
+
+
 def _indices(found: object, n: int) -> set[int]:
     """Indices in a list, or in the lists of a field → indices mapping."""
     lists = found.values() if isinstance(found, dict) else [found]
@@ -121,7 +124,10 @@ def _indices(found: object, n: int) -> set[int]:
 
 
 def classify(response: HttpResponse, n: int) -> Answer:
-    """400: named events are refused, the rest goes again. 429: throttled events go again, those over a daily quota are refused."""
+    """400: named events are refused, the rest goes again. 429: throttled events go again, those over a daily quota are refused.
+
+    The quota is told by device or user, not by event: halving finds whose events they are.
+    """
     answer = wire.decode(response)
     if 200 <= response.status < 300:
         ingested = wire.member(answer, "events_ingested")
@@ -140,6 +146,8 @@ def classify(response: HttpResponse, n: int) -> Answer:
         if bad:
             rows: dict[int, Outcome | Act] = {i: Outcome.REJECTED if i in bad else Act.RETRY for i in range(n)}
             return Answer(Act.DONE, Outcome.REJECTED, rows, reason="partial")
+    if response.status == 429 and any(wire.member(answer, name) for name in _DAILY):
+        return wire.rejected("daily_quota", n)
     if response.status == 429:
         return Answer(Act.RETRY, reason="http_429", retry_after_s=30.0)
     return wire.by_status(response, n)

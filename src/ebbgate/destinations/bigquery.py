@@ -94,9 +94,9 @@ DESTINATION: Final = Destination(
     envelope=envelope,
     classify=classify,
     batch=Batch(events=500, body_bytes=8 << 20),
-    dedupe_window_s=None,
+    dedupe_window_s=60,
     secret_settings=("credentials", "access_token"),
     hosts=("bigquery.googleapis.com", "oauth2.googleapis.com"),
     oauth=OAuth(request=token_request, apply=google_auth.with_token),
-    notes="insertId merges copies for about a minute, best effort: repeats after an unknown outcome are not relied on.",
+    notes="insertId merges copies for about a minute, best effort: after an unknown outcome nothing is repeated later than that.",
 )

@@ -1,7 +1,7 @@
 """Google Data Manager API `events:ingest`: Google Ads conversions, GA4 for other events (specs/destinations.md §2.3).
 
-One invalid field refuses the whole request, so a 400 is bisected. Google takes a Google Analytics event in a request of its own
-kind only: an event with a conversion action goes to Ads, another one to GA4 where that is configured.
+One invalid field refuses the whole request, so a 400 is bisected by questions with `validateOnly`. Google takes a Google Analytics
+event in a request of its own kind only: an event with a conversion action goes to Ads, another one to GA4 where that is configured.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _CONSENT: Final = {"granted": "CONSENT_GRANTED", "denied": "CONSENT_DENIED"}
 _SOURCE: Final = {"web": "WEB", "app": "APP", "server": "OTHER"}
 _RETRIED_GRPC: Final = frozenset({"RESOURCE_EXHAUSTED"})
 _PARKED_GRPC: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND"})
+_DESTINATIONS: Final = 10
 _GA_STRUCTURED: Final = frozenset({"currency", "value", "transaction_id", "items"})
 
 
@@ -131,7 +132,7 @@ def _timestamp(clean: CleanEvent) -> str:
 
 
 def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
-    """Row: `action` (conversion action id, or None for GA4) and `event`."""
+    """Row: `action` (conversion action id, or None for GA4), `group` (those of one may share a request) and `event`."""
     action = reading.configured(clean, settings.conversion_actions)
     if action is None and settings.ga4_measurement_id is None:
         return Skip(Outcome.UNMAPPED, "no_conversion_action")
@@ -145,7 +146,7 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
     refused = reading.ads_refused(clean)
     identifiers = [] if refused else _user_identifiers(clean)
     clicks = {} if refused else _ad_identifiers(clean)
-    amount, code = reading.value(clean), reading.currency(clean)
+    amount, code = reading.worth(clean), reading.currency(clean)
     if reading.text(clean, "order.currency") and code is None:
         return Skip(Outcome.INVALID, "currency")
     if amount is not None and code is None:
@@ -172,7 +173,12 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
         event |= extra
     elif not identifiers and not clicks:
         return Skip(Outcome.INVALID, "no_identifier")
-    return {"action": action, "event": reading.without_empty(event)}
+    return {"action": action, "group": _group(action, settings), "event": reading.without_empty(event)}
+
+
+def _group(action: str | None, settings: Settings) -> int:
+    """-1 for GA4; conversion actions in tens, as a request names at most ten destinations (§2.3)."""
+    return -1 if action is None else sorted(set(settings.conversion_actions.values())).index(action) // _DESTINATIONS
 
 
 def _analytics(clean: CleanEvent) -> dict[str, Any] | Skip:
@@ -194,9 +200,9 @@ def _analytics(clean: CleanEvent) -> dict[str, Any] | Skip:
     return {"eventName": name, "clientId": client, "userId": reading.text(clean, "user.id"), "additionalEventParameters": extra}
 
 
-def batch_key(row: Row) -> bool:
-    """Conversions and GA4 events do not share a request."""
-    return row["action"] is None
+def batch_key(row: Row) -> int:
+    """Conversions and GA4 events do not share a request, nor do conversions of more actions than one request may name."""
+    return int(row["group"])
 
 
 def envelope(rows: Sequence[Row], settings: Settings) -> HttpRequest:
@@ -222,6 +228,11 @@ def envelope(rows: Sequence[Row], settings: Settings) -> HttpRequest:
     request = wire.post(f"{base}/v1/events:ingest", body)
     token = settings.access_token
     return request if token is None else google_auth.with_token(request, token.get_secret_value())
+
+
+def check(rows: Sequence[Row], settings: Settings) -> HttpRequest:
+    """The request of `envelope` with `validateOnly`: Google says whether it is valid and records nothing of it (§2.3)."""
+    return envelope(rows, settings.model_copy(update={"validate_only": True}))
 
 
 def _destination(settings: Settings, product: str, account: Mapping[str, str | None]) -> dict[str, Any]:
@@ -290,6 +301,8 @@ DESTINATION: Final = Destination(
     secret_settings=("credentials", "access_token"),
     hosts=("datamanager.googleapis.com", "oauth2.googleapis.com"),
     batch_key=batch_key,
+    check=check,
     oauth=OAuth(request=token_request, apply=google_auth.with_token),
-    notes="Copies merge by transactionId. Results come later under requestStatus: a 200 is accepted, not verified.",
+    notes="Copies merge by transactionId. Without an amount, a conversion is worth the sum of its products. "
+    "Results come later under requestStatus: a 200 is accepted, not verified.",
 )

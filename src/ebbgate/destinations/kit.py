@@ -190,6 +190,7 @@ class Destination:
     secret_settings: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()  #: where it may send to; empty = as configured (webhook, self-hosted)
     batch_key: Callable[[Row], Hashable] | None = None  #: only rows of one key share a request; None = any rows do
+    check: Envelope | None = None  #: the request of `envelope`, which the platform only looks at: it records nothing of it
     sign: Sign | None = None  #: called right before each attempt
     oauth: OAuth | None = None  #: for platforms whose token is got with a key
     notes: str = ""

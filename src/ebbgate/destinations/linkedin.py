@@ -81,7 +81,7 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
         "eventId": clean.id,
         "user": user,
     }
-    amount, code = reading.value(clean), reading.currency(clean)
+    amount, code = reading.worth(clean), reading.currency(clean)
     if amount is not None and code is not None:
         row["conversionValue"] = {"currencyCode": code, "amount": reading.number_text(amount)}
     return row
@@ -134,11 +134,12 @@ DESTINATION: Final = Destination(
     classify=classify,
     batch=Batch(events=5000, body_bytes=5 << 20),
     max_age_s=90 * DAY_S,
-    dedupe_window_s=None,
+    dedupe_window_s=DAY_S,
     hashes=hashes("linkedin"),
     demands_hash=frozenset({"user.email"}),
     hash_names={"em": "user.email"},
     secret_settings=("access_token",),
     hosts=("api.linkedin.com",),
-    notes="The dedupe window of eventId is not published: repeats after an unknown outcome are not relied on. No consent field.",
+    notes="Not published, so assumed: copies with one eventId merge for a day. "
+    "Without an amount, a conversion is worth the sum of its products. No consent field.",
 )

@@ -32,7 +32,6 @@ from ebbgate.model import CleanEvent, Outcome
 EVENTS: Final = {
     "page_view": "PageView",
     "view_item": "ViewContent",
-    "view_item_list": "ViewContent",
     "search": "Search",
     "view_search_results": "Search",
     "add_to_cart": "AddToCart",
@@ -47,6 +46,8 @@ EVENTS: Final = {
     "schedule": "Schedule",
     "contact": "Contact",
 }
+#: Events about goods that somebody wants: without an amount of their own they are worth what the goods cost.
+_GOODS: Final = frozenset({"view_item", "add_to_cart", "add_to_wishlist", "begin_checkout", "add_payment_info", "purchase"})
 #: Platform's name → our field, all hashed.
 USER: Final = {name: rule.path for name, rule in RULES["meta"].items() if rule.path}
 #: What leaves in the flow: no MD5, and a gender as the initial that Meta documents, though its own helper leaves `male` as it is.
@@ -144,7 +145,7 @@ def _custom_data(clean: CleanEvent) -> dict[str, Any]:
         "num_items": reading.pieces(clean),
     }
     facts = {
-        "value": reading.value(clean),
+        "value": reading.worth(clean) if clean.name in _GOODS else reading.value(clean),
         "currency": reading.currency(clean),
         "contents": contents,
         "content_ids": [c["id"] for c in contents],
@@ -275,5 +276,6 @@ DESTINATION: Final = Destination(
     secret_settings=("access_token",),
     hosts=("graph.facebook.com",),
     notes="Copies merge by event_name and event_id with the pixel's eventID for 48 hours. An e-mail address that came as MD5 is "
-    "shown by `destination render`; under a policy it stays here, because only SHA-256 counts as hashed.",
+    "shown by `destination render`; under a policy it stays here, because only SHA-256 counts as hashed. "
+    "Without an amount, an event about goods is worth their sum.",
 )

@@ -57,7 +57,7 @@ def _user_data(clean: CleanEvent) -> dict[str, Any]:
 
 
 def _custom_data(clean: CleanEvent) -> dict[str, Any]:
-    amount = reading.value(clean)
+    amount = reading.worth(clean)
     products = reading.mapped_items(clean, _ITEM, id_name="id")
     return reading.without_empty({
         "eventCategory": reading.text(clean, "properties.category"),
@@ -117,13 +117,9 @@ def classify(response: HttpResponse, n: int) -> Answer:
     if not 200 <= response.status < 300:
         return wire.by_status(response, n)
     answer = wire.decode(response)
-    details = wire.member(answer, "error", "details")
-    rows: dict[int, Outcome | Act] = {}
-    for detail in details if isinstance(details, list) else []:
-        index = wire.member(detail, "index")
-        if not isinstance(index, int) or not 0 <= index < n:
-            return Answer(Act.UNKNOWN, reason="error_without_index")
-        rows[index] = Outcome.REJECTED
+    rows = wire.refused(wire.member(answer, "error", "details"), n)
+    if rows is None:
+        return Answer(Act.UNKNOWN, reason="error_without_index")
     received = wire.member(answer, "eventsReceived")
     if isinstance(received, int) and received != n and received + len(rows) != n:
         return Answer(Act.UNKNOWN, reason="events_received_differs")
@@ -148,5 +144,6 @@ DESTINATION: Final = Destination(
     hash_names={"em": "user.email", "ph": "user.phone", "external_id": "user.id"},
     secret_settings=("access_token",),
     hosts=("capi.uet.microsoft.com",),
-    notes="Not published, so assumed: phones as E.164 with +, age 7 days, dedupe window 24 hours, the shape of partial errors.",
+    notes="Not published, so assumed: phones as E.164 with +, age 7 days, dedupe window 24 hours, the shape of partial errors. "
+    "Without an amount, an event is worth the sum of its products.",
 )

@@ -96,10 +96,8 @@ def classify(response: HttpResponse, n: int) -> Answer:
     failed, stored = wire.member(answer, "failed_records"), wire.member(answer, "num_records_imported")
     if not isinstance(failed, list) or not isinstance(stored, int):
         return wire.by_status(response, n)
-    rows: dict[int, Outcome | Act] = {
-        index: Outcome.REJECTED for record in failed if isinstance(index := wire.member(record, "index"), int) and 0 <= index < n
-    }
-    if stored + len(rows) != n:
+    rows = wire.refused(failed, n)
+    if rows is None or stored + len(rows) != n:
         return Answer(Act.UNKNOWN, reason="records_differ")
     return Answer(Act.DONE, Outcome.DELIVERED, rows, reason="partial")
 

@@ -63,6 +63,23 @@ def value(clean: CleanEvent) -> int | float | None:
     return None
 
 
+def worth(clean: CleanEvent) -> int | float | None:
+    """`value`; of an event that states none but has a currency, what its products cost together: GA4's own definition (§1.1).
+
+    For platforms where an event is a conversion because the operator made it one. None when a product has no price.
+    """
+    stated = value(clean)
+    if stated is not None or currency(clean) is None:
+        return stated
+    total: int | float | None = None
+    for product in items(clean):
+        price, count = product.get("price"), product.get("quantity", 1)
+        if isinstance(price, (str, bool)) or isinstance(count, (str, bool)) or price is None:
+            return None
+        total = round((total or 0) + price * count, 6)
+    return total
+
+
 def currency(clean: CleanEvent) -> str | None:
     """The ISO 4217 code in capitals; None when absent or not three letters."""
     found = text(clean, "order.currency")

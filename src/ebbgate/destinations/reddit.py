@@ -110,12 +110,16 @@ def envelope(rows: Sequence[Row], settings: Settings) -> HttpRequest:
     return wire.bearer(url, {"data": data}, settings.access_token.get_secret_value())
 
 
+_TAKEN: Final = re.compile(rb"processed (\d{1,6}) conversion events")
+
+
 def classify(response: HttpResponse, n: int) -> Answer:
-    """A 403 that names a field is a wrong type in the body, any other one is the token."""
+    """A 403 that names a field is a wrong type in the body, any other one is the token. A success says how many it took."""
+    taken = _TAKEN.search(response.body) if 200 <= response.status < 300 else None
+    if taken and int(taken[1]) != n:
+        return Answer(Act.UNKNOWN, reason="events_processed_differs")
     if response.status == 403 and wire.member(wire.decode(response), "invalid_events"):
         return wire.rejected("reddit_invalid", n)
-    if 200 <= response.status < 300:
-        return Answer(Act.DONE, Outcome.DELIVERED, reason=f"http_{response.status}")
     return wire.by_status(response, n)
 
 

@@ -60,5 +60,7 @@ def _section(destination: Destination) -> str:
 def _span(seconds: int) -> str:
     if seconds % DAY_S == 0 and seconds > DAY_S:
         return f"{seconds // DAY_S} days"
+    if seconds < HOUR_S:
+        return f"{seconds} seconds"
     hours = seconds // HOUR_S
     return f"{hours} hour{'s' if hours > 1 else ''}"

@@ -6,6 +6,7 @@ An entry point names a `Destination` constant. A third party cannot take the nam
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Final
@@ -18,6 +19,7 @@ from ebbgate.destinations import (
     file,
     ga4,
     google_data_manager,
+    harmless,
     kafka,
     klaviyo,
     linkedin,
@@ -101,7 +103,12 @@ def collect(installed: Iterable[EntryPoint]) -> Mapping[str, Destination]:
         if loaded.name in found:
             raise DestinationError(f"destination `{loaded.name}` is declared twice", hint="choose another name")
         found[loaded.name] = loaded
-    return MappingProxyType(found)
+    return MappingProxyType({name: _guarded(destination) for name, destination in found.items()})
+
+
+def _guarded(destination: Destination) -> Destination:
+    """One that takes people as hashes sees no e-mail address and no number in a field where none belongs."""
+    return replace(destination, render=harmless.guarded(destination.render)) if destination.demands_hash else destination
 
 
 DESTINATIONS: Final[Mapping[str, Destination]] = collect(entry_points(group=ENTRY_POINT_GROUP))

@@ -84,13 +84,8 @@ def classify(response: HttpResponse, n: int) -> Answer:
     if n == 1:
         dropped = wire.member(answer, "beep") is not None
         return Answer(Act.DONE, Outcome.REJECTED if dropped else Outcome.DELIVERED, reason="umami_robot" if dropped else "http_200")
-    errors, details = wire.member(answer, "errors"), wire.member(answer, "details")
-    rows: dict[int, Outcome | Act] = {}
-    for detail in details if isinstance(details, list) else []:
-        index = wire.member(detail, "index")
-        if isinstance(index, int) and 0 <= index < n:
-            rows[index] = Outcome.REJECTED
-    if isinstance(errors, int) and errors != len(rows):
+    errors, rows = wire.member(answer, "errors"), wire.refused(wire.member(answer, "details"), n)
+    if rows is None or (isinstance(errors, int) and errors != len(rows)):
         return Answer(Act.UNKNOWN, reason="errors_differ")
     return Answer(Act.DONE, Outcome.DELIVERED, rows, reason="partial" if rows else f"http_{response.status}")
 

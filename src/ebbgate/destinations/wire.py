@@ -109,6 +109,20 @@ def by_status(response: HttpResponse, n: int, *, outcome: Outcome = Outcome.DELI
     return Answer(Act.PARK, reason=reason)  # 1xx and 3xx: misconfigured; a redirect is never followed
 
 
+def refused(errors: object, n: int, key: str = "index") -> dict[int, Outcome | Act] | None:
+    """Rows of `n` that a list of errors names by index, as REJECTED; None when one names none: then nothing is known of any row.
+
+    The partial failure of Braze, Microsoft, Mixpanel and Umami: the others were taken.
+    """
+    rows: dict[int, Outcome | Act] = {}
+    for error in errors if isinstance(errors, list) else []:
+        index = member(error, key)
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < n:
+            return None
+        rows[index] = Outcome.REJECTED
+    return rows
+
+
 def rejected(reason: str, n: int) -> Answer:
     """A request refused for its content: one row of several may be to blame, so halve; one alone is rejected."""
     return Answer(Act.BISECT, reason=reason) if n > 1 else Answer(Act.DONE, Outcome.REJECTED, reason=reason)

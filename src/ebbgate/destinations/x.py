@@ -16,7 +16,18 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, model_validator
 
 from ebbgate.destinations import reading, wire
-from ebbgate.destinations.kit import DAY_S, Answer, Batch, Destination, DestinationSettings, HttpRequest, HttpResponse, Row, Skip
+from ebbgate.destinations.kit import (
+    DAY_S,
+    Act,
+    Answer,
+    Batch,
+    Destination,
+    DestinationSettings,
+    HttpRequest,
+    HttpResponse,
+    Row,
+    Skip,
+)
 from ebbgate.destinations.normalise import hashes
 from ebbgate.model import CleanEvent, Outcome
 
@@ -68,7 +79,7 @@ def render(clean: CleanEvent, settings: Settings) -> Row | Skip:
         return Skip(Outcome.INVALID, "no_identifier")
     if reading.text(clean, "order.currency") and reading.currency(clean) is None:
         return Skip(Outcome.INVALID, "currency")
-    amount = reading.value(clean)
+    amount = reading.worth(clean)
     row = {
         "conversion_time": reading.iso_time(clean.time_ms),
         "event_id": event,
@@ -122,7 +133,10 @@ def _encoded(text: str) -> str:
 
 
 def classify(response: HttpResponse, n: int) -> Answer:
-    """All or nothing: a 400 has an invalid conversion in it."""
+    """All or nothing: a 400 has an invalid conversion in it. A count of fewer than were sent leaves all in doubt."""
+    processed = wire.member(wire.decode(response), "data", "conversions_processed")
+    if 200 <= response.status < 300 and isinstance(processed, int) and processed != n:
+        return Answer(Act.UNKNOWN, reason="conversions_processed_differs")
     if response.status == 400 and b"Conversion count limit" in response.body:
         return wire.by_status(HttpResponse(413, response.headers, b""), n)
     return wire.by_status(response, n)
@@ -147,5 +161,6 @@ DESTINATION: Final = Destination(
     secret_settings=("access_token", *_OAUTH),
     hosts=("ads-api.x.com",),
     sign=sign,
-    notes="Copies merge by event and conversion_id: the order number, else the event id. The pixel token is not documented.",
+    notes="Copies merge by event and conversion_id: the order number, else the event id. The pixel token is not documented. "
+    "Without an amount, a conversion is worth the sum of its products.",
 )

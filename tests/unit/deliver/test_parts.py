@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -86,7 +87,8 @@ async def test_a_token_is_kept_until_shortly_before_it_ends() -> None:
     seen = []
     for seconds in (0, 3000, 470, 20):
         clock.pass_s(seconds)
-        seen.append((await tokens.authorise(REQUEST, server)).headers[0][1])
+        request, _ = await tokens.authorise(REQUEST, server)
+        seen.append(request.headers[0][1])
     assert seen == ["t1", "t1", "t1", "t2"]
 
 
@@ -114,8 +116,37 @@ async def test_a_ready_token_needs_none_of_ours() -> None:
     """Settings that hold a token make no token request."""
     server = TokenServer()
     tokens = Tokens(replace(OAUTH, request=lambda settings, now_s: None), None, Watch(HandClock()))
-    assert await tokens.authorise(REQUEST, server) is REQUEST
+    assert await tokens.authorise(REQUEST, server) == (REQUEST, 0)
     assert server.asked == 0
+    assert not tokens.forget(0), "a ready token that is refused is ours to replace: the destination is held"
+
+
+async def test_requests_that_were_refused_together_share_one_fresh_token() -> None:
+    """Of four requests with one refused token each may be tried again and one token is asked for; the next refusal ends it."""
+    given_out = [given({"access_token": f"t{n}", "expires_in": 3600}) for n in range(3)]
+    server = TokenServer(*given_out)
+    tokens = Tokens(OAUTH, None, Watch(HandClock()))
+    four = await asyncio.gather(*(tokens.authorise(REQUEST, server) for _ in range(4)))
+    assert (server.asked, {number for _, number in four}) == (1, {1})
+    assert tokens.forget(1)
+    assert tokens.forget(1)
+    again = await asyncio.gather(*(tokens.authorise(REQUEST, server) for _ in range(4)))
+    assert (server.asked, {request.headers[0][1] for request, _ in again}) == (2, {"t1"})
+    assert tokens.forget(1), "a late refusal of the old token costs the new one nothing"
+    assert (await tokens.authorise(REQUEST, server))[1] == 2
+    assert server.asked == 2
+    tokens.worked(1)  # of the old token: says nothing about the new one
+    assert not tokens.forget(2), "the fresh one was refused too"
+
+
+async def test_a_token_that_worked_may_be_replaced_again() -> None:
+    """Once a request with the fresh token was taken, its end an hour later is again worth one token request."""
+    server = TokenServer(*(given({"access_token": f"t{n}", "expires_in": 3600}) for n in range(3)))
+    tokens = Tokens(OAUTH, None, Watch(HandClock()))
+    for number in (1, 2, 3):
+        assert (await tokens.authorise(REQUEST, server))[1] == number
+        tokens.worked(number)
+        assert tokens.forget(number)
 
 
 async def test_no_token_holds_the_destination_before_any_intent(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from ebbgate.deliver.batching import batches
 from ebbgate.destinations.kit import Skip
 from ebbgate.destinations.registry import load
 from ebbgate.model import Outcome
@@ -142,3 +144,21 @@ def test_mixpanel_ids_that_the_platform_refuses_never_leave() -> None:
         assert not isinstance(row, Skip)
         assert row["properties"]["distinct_id"] == ""
     assert isinstance(mixpanel.render(cleaned(mixpanel, {"event": "quiz", "user": {"id": "é" * 128}}), settings), Skip)
+
+
+def test_google_names_at_most_ten_conversion_actions_a_request() -> None:
+    """Events of twelve actions go out in two requests, each naming the actions of its own events; one action needs no reference."""
+    destination = load("google_data_manager")
+    actions = {f"event_{number}": str(100 + number) for number in range(12)}
+    settings = destination.settings.model_validate({"customer_id": "1", "conversion_actions": actions, "access_token": "t"})
+    rows = []
+    for name in actions:
+        row = destination.render(cleaned(destination, {"event": name, "id": name, "user": {"email": "ana@b.example"}}), settings)
+        assert not isinstance(row, Skip)
+        rows.append(row)
+    groups = batches(rows, limit=destination.batch.events, key=destination.batch_key)
+    bodies = [json.loads(destination.envelope(group, settings).body) for group in groups]
+    assert [len(body["destinations"]) for body in bodies] == [10, 2]
+    for body in bodies:
+        named = {found["reference"] for found in body["destinations"]}
+        assert {reference for found in body["events"] for reference in found["destinationReferences"]} == named

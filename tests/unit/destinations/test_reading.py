@@ -25,6 +25,22 @@ def test_the_amount_is_the_first_that_the_policy_let_out() -> None:
     assert reading.value(clean({})) is None
 
 
+def test_a_conversion_without_an_amount_is_worth_its_products() -> None:
+    """Price times quantity of all, one piece where none is said; a stated amount, no currency or a missing price: no sum."""
+    tea, cup = {"id": "tea", "price": 0.1, "quantity": 3}, {"id": "cup", "price": 7}
+
+    def order(*products: Mapping[str, Any], **more: Any) -> CleanEvent:
+        return clean({"order": {"currency": "EUR", "items": [*products], **more}})
+
+    assert reading.worth(order(tea, cup)) == 7.3
+    assert reading.worth(order(tea, cup, value=5)) == 5
+    assert reading.worth(order(tea, cup, value=0)) == 0
+    assert reading.worth(order(tea, {"id": "cup"})) is None
+    assert reading.worth(order()) is None
+    assert reading.worth(clean({"order": {"items": [tea]}})) is None
+    assert reading.value(order(tea, cup)) is None, "analytics get no amount that nobody stated"
+
+
 @pytest.mark.parametrize(("raw", "wanted"), [("eur", "EUR"), (" usd ", "USD"), ("EURO", None), ("€", None), ("12", None)])
 def test_a_currency_has_three_letters(raw: str, wanted: str | None) -> None:
     """Anything else is no currency."""
