@@ -165,7 +165,7 @@ class RecordingSink:
                     lifespan="off",
                     timeout_graceful_shutdown=1,
                     timeout_keep_alive=120,  # longer than a client on a slow machine hesitates before it uses a connection again
-                )  # fmt: skip
+                )
             )
             task = asyncio.create_task(server.serve(sockets=[listener]), name="sink")
             try:
