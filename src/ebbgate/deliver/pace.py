@@ -12,7 +12,8 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
-SHARE: Final = 0.1  #: of the event loop, while the intake is busy
+SHARE: Final = 0.05  #: of the event loop, while the intake is busy
+CROWDED_S: Final = 0.001  #: a round of the event loop that takes so long has work for all of it; with less there is time to spare
 LOOK_S: Final = 0.05  #: how often a delivery that waits looks whether the intake is still busy
 MOST_S: Final = 2.0  #: the longest pause that one step causes: a long step must not stop deliveries for minutes
 
@@ -35,10 +36,21 @@ class Pace:
             self._next_s = max(self._next_s, now) + min(MOST_S, seconds * (1 / SHARE - 1))
 
     async def turn(self) -> None:
-        """Until deliveries may take more of the event loop; at least what is ready to run goes first."""
-        await asyncio.sleep(0)
-        while (wait_s := self._next_s - self._clock()) > 0 and self._busy():  # noqa: ASYNC110  the pause itself is waited for
+        """Until deliveries may take more of the event loop; at least what is ready to run goes first.
+
+        Where requests only wait for the disk, the loop has time to spare, and a queue must not grow for that.
+        """
+        while await self._crowded():
+            wait_s = self._next_s - self._clock()
+            if wait_s <= 0 or not self._busy():
+                return
             await asyncio.sleep(min(wait_s, LOOK_S))
+
+    async def _crowded(self) -> bool:
+        """Lets one round of the event loop pass and tells whether it was a long one."""
+        began_s = self._clock()
+        await asyncio.sleep(0)
+        return self._clock() - began_s >= CROWDED_S
 
     async def timed(self, work: Coroutine[Any, Any, T]) -> T:
         """Await it, counting what it takes of the event loop and nothing of what it waits for."""

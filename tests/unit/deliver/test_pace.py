@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from ebbgate.deliver import pace as pace_module
 from ebbgate.deliver.pace import LOOK_S, MOST_S, SHARE, Pace
 
 
@@ -18,6 +19,12 @@ class Hand:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture(autouse=True)
+def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every round of the event loop counts as a long one, but where a test says otherwise."""
+    monkeypatch.setattr(pace_module, "CROWDED_S", 0.0)
 
 
 async def waits(pace: Pace) -> bool:
@@ -70,6 +77,30 @@ async def test_the_pause_ends_with_the_rush() -> None:
     assert not turn.done()
     busy = False
     await asyncio.wait_for(turn, MOST_S / 2)
+
+
+async def test_a_loop_with_time_to_spare_pauses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that wait for the disk leave the loop to deliveries; requests that fill each round do not."""
+    monkeypatch.setattr(pace_module, "CROWDED_S", 0.05)
+    pace = Pace(lambda: True)
+    pace.spent(60)
+    await asyncio.wait_for(pace.turn(), MOST_S / 2)
+    full = True
+
+    async def fill() -> None:
+        while full:
+            time.sleep(0.06)  # noqa: ASYNC251  a round of the loop that takes long is what the test is about
+            await asyncio.sleep(0)
+
+    filling = asyncio.ensure_future(fill())
+    pace.spent(60)
+    turn = asyncio.ensure_future(pace.turn())
+    for _ in range(6):
+        await asyncio.sleep(0)
+    assert not turn.done()
+    full = False
+    await filling
+    await asyncio.wait_for(turn, 30)
 
 
 async def test_only_work_is_counted_not_waiting() -> None:
