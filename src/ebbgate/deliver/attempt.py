@@ -21,7 +21,7 @@ from ebbgate.deliver.outgoing import BLOCKED, FEW, Outgoing
 from ebbgate.deliver.prepare import Item, Present, over, prepare_again, to_keep, window_s
 from ebbgate.deliver.retry import backoff_s, row_result
 from ebbgate.deliver.token import TokenRefused, Tokens
-from ebbgate.destinations.kit import Act, Answer, HttpRequest
+from ebbgate.destinations.kit import Act, Answer, Envelope, HttpRequest
 from ebbgate.errors import StoreFull
 from ebbgate.model import ConsentState, Outcome
 from ebbgate.store.keys import split_subject
@@ -166,7 +166,7 @@ class Attempts:
         if request is None or len(request.body) > self._lane.destination.batch.body_bytes:
             reason = "request_failed" if request is None else "too_large"
             return None, await self._split(load, Outcome.INVALID, reason, lease, progress)
-        if leak := self._leak(request, load):
+        if leak := self._leak(request, load, check=check):
             if len(load.items) == 1:
                 self._figures.blocked += 1
                 log.get().error("delivery.egress_blocked", destination=self._lane.name, reason=BLOCKED, kind=leak)
@@ -180,22 +180,22 @@ class Attempts:
                 return None, []
         return await self._exchange(load, request, lease, progress, token=token, check=check)
 
-    def _leak(self, request: HttpRequest, load: Load) -> str:
+    def _leak(self, request: HttpRequest, load: Load, *, check: bool) -> str:
         """The kind of personal data that a request shows without leave, "" when it may be sent."""
         cleans, policies = [item.clean for item in load.items], load.look.present.policies.by_file
         if len(cleans) <= FEW:
             return self._outgoing.leak(request, cleans, policies)
         rows = [item.row for item in load.items]
-        lane = self._lane
-        return self._outgoing.leak_of_many(
-            request, rows, cleans, policies, lambda some: lane.destination.envelope(some, lane.settings)
-        )
+        envelope, settings = self._envelope(check=check), self._lane.settings
+        return self._outgoing.leak_of_many(request, rows, cleans, policies, lambda some: envelope(some, settings))
+
+    def _envelope(self, *, check: bool) -> Envelope:
+        destination = self._lane.destination
+        return destination.check if check and destination.check is not None else destination.envelope
 
     def _request(self, load: Load, *, check: bool) -> HttpRequest | None:
-        destination = self._lane.destination
-        envelope = destination.check if check and destination.check is not None else destination.envelope
         try:
-            return envelope([item.row for item in load.items], self._lane.settings)
+            return self._envelope(check=check)([item.row for item in load.items], self._lane.settings)
         except Exception:  # noqa: BLE001  a row that an envelope does not expect is found by halving and ends alone
             return None
 

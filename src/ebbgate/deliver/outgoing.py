@@ -83,9 +83,9 @@ class Outgoing:
                     return found
             allowance = Allowance(cleans[:1], policies, self._settled, request.body)
             headers = self._address(request, allowance) or self._headers(request, allowance)
+            return headers or self.leak(envelope(rows[:1]), cleans[:1], policies)
         except Exception:  # noqa: BLE001  as above
             return UNREADABLE
-        return headers or self.leak(envelope(rows[:1]), cleans[:1], policies)
 
     def _values(self, key: str, held: Any, allowance: Allowance, clean: CleanEvent | None = None, depth: int = 0) -> str:
         """Every key and every value of what holds others. Lists stand under the key of what holds them.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,8 @@ import pytest
 import structlog
 
 from ebbgate.audit.entry import admin_action
-from ebbgate.demo.sink import RecordingSink
-from ebbgate.destinations.kit import Row
+from ebbgate.demo.sink import RecordingSink, Reply, poison
+from ebbgate.destinations.kit import HttpRequest, Row
 from ebbgate.model import CleanEvent, Outcome
 from tests.unit.deliver.fakes import destination
 from tests.unit.deliver.rig import events_of, key_of, lane_to, now_ms, open_house
@@ -70,3 +73,38 @@ async def test_what_was_blocked_is_sent_once_the_mapping_is_mended(tmp_path: Pat
     assert counts == {Outcome.WITHHELD: 2, Outcome.DELIVERED: 1}
     assert dead == []
     assert events_of(sink.requests) == ["e-3"]
+
+
+async def test_an_envelope_that_breaks_on_one_row_breaks_no_worker(tmp_path: Path) -> None:
+    """The look at a large batch makes a request of its first row: when that fails, the batch is halved and nothing is lost."""
+    plain = destination(events=20)
+
+    def envelope(rows: Sequence[Row], settings: Any) -> HttpRequest:
+        if len(rows) == 1:
+            raise ValueError
+        return plain.envelope(rows, settings)
+
+    picky = destination(events=20, envelope=envelope)
+    async with RecordingSink().serve() as sink, open_house(tmp_path, [lane_to(picky, sink.url)]) as house:
+        await house.post(range(20))
+        await house.until_ended("sink", 20)
+        counts = await house.check({"sink": sink})
+    assert counts["sink"] == {Outcome.DELIVERED: 20}
+
+
+async def test_a_question_is_looked_at_as_it_leaves(tmp_path: Path) -> None:
+    """What only the asking form of a request adds is seen too: it does not leave, neither for many rows nor for few."""
+    plain = destination(events=20)
+
+    def check(rows: Sequence[Row], settings: Any) -> HttpRequest:
+        request = plain.envelope(rows, settings)
+        return replace(request, body=json.dumps({**json.loads(request.body), "note": MAIL}).encode())
+
+    asking = destination(events=20, check=check)
+    async with (
+        RecordingSink(poison(lambda received: b'"e-7"' in received.body, Reply.of(400))).serve() as sink,
+        open_house(tmp_path, [lane_to(asking, sink.url, deadline_s=30)]) as house,
+    ):
+        await house.post(range(20))
+        await sink.wait_for(3)
+        assert all(MAIL.encode() not in received.body for received in sink.requests)
