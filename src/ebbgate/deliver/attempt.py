@@ -150,7 +150,10 @@ class Attempts:
                     continue
                 (part,) = again
             alone = len(part.items) == 1
-            answer, _ = await self._one(part, lease, progress, check=not alone)
+            answer, pieces = await self._one(part, lease, progress, check=not alone)
+            if answer is None and pieces:  # the question itself cannot be sent: what is left is halved for real
+                left = Load(search.unsettled, load.look)
+                return self._halves(left) if len(left.items) > 1 else [left]
             if answer is None or answer.act not in (Act.DONE, Act.BISECT):
                 return []
             bisection.asked(taken=_taken(answer))
