@@ -142,6 +142,7 @@ class Gateway:
             entropy=os.urandom,
             wake=self.runner.wake,
             watch=self._watching(watch),
+            whole=watch is not None,
         )
         self.sites = Sites(settings.sites)
         self.visitors = Visitors(settings.server.trusted_proxies)

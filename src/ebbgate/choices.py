@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final, TypeAlias
 
+import msgspec
+
 from ebbgate import log
 from ebbgate.audit.entry import consent_changed, held_released, held_shredded
 from ebbgate.consent.ledger import Choice, Held, Ledger, held, in_force
@@ -35,6 +37,8 @@ States: TypeAlias = tuple[tuple[str, str], ...]
 #: Subject key (16 bytes) → what is on record for it.
 Known: TypeAlias = Mapping[bytes, Ledger]
 _NONE: Final[Ledger] = {}
+#: Stands for a `Known` in which nothing is on record for anybody: told apart by identity, so that none is taken for it by mistake.
+NOTHING_KNOWN: Final[Known] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,7 @@ class Recorded:
     shredded: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(msgspec.Struct, frozen=True, gc=False):
     """Room that is kept for an event until it is stored."""
 
     keys: tuple[bytes, ...]
@@ -114,6 +117,8 @@ class Choices:
 
         `known` is what `load` gave for the keys. A grant that is older than 13 months has ended.
         """
+        if known is NOTHING_KNOWN:
+            return ()
         now_ms = self._clock_ms()
         found: dict[str, str] = {}
         for key in split_subject(subject):

@@ -12,13 +12,16 @@ answer   only then                                     edge/
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Final, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from ebbgate.audit.decision import decision
 from ebbgate.audit.entry import Entry, duplicate
-from ebbgate.choices import Choices, Known, Room
+from ebbgate.choices import NOTHING_KNOWN, Choices, Known, Room
 from ebbgate.collect.names import CONVERSIONS
 from ebbgate.collect.native import Collected
 from ebbgate.consent.overlay import with_choices
@@ -29,12 +32,14 @@ from ebbgate.model import EMPTY, Consent, Decision, Event, Model, Place, Reason,
 from ebbgate.policy.clean import clean, dump
 from ebbgate.policy.decide import decide
 from ebbgate.policy.holder import PolicyHolder
-from ebbgate.policy.plan import Policy
+from ebbgate.policy.plan import Policy, PolicySet
+from ebbgate.policy.prepare import prepare
 from ebbgate.policy.together import clean_all
 from ebbgate.store.keys import KeyRing, server_twin, split_subject
 from ebbgate.store.protocol import Appended, NewEvent, Store
 
 NONCES: Final = 96  #: random bytes for the commitments of one decision entry
+MAX_ALIKE: Final = 1024  #: kinds of decisions that are counted apart before they are added up
 
 #: Consent where no policy governs: nothing is known and nothing leaves.
 NO_POLICY = Consent(Model.OPT_IN, EMPTY)
@@ -52,17 +57,15 @@ class Status(StrEnum):
     INVALID = "invalid"
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The answer for one event."""
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer for one event. One without an error is written as it stands."""
 
     id: str
     status: Status
     error: EventError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(msgspec.Struct, frozen=True, gc=False):
     """One event with all that was decided about it: what stories are told from."""
 
     event: Event
@@ -71,6 +74,22 @@ class Decided:
     policy: Policy | None
     consent: Consent
     decisions: tuple[Decision, ...]
+
+
+class _Taken(msgspec.Struct, frozen=True):
+    """The events of one request on their way to the disk."""
+
+    answers: list[Decided | Receipt]  #: in the order of the request; a receipt for what is no event
+    new: list[NewEvent]
+    parked: list[bytes]  #: subjects of the events of which something is parked
+    destinations: set[str]  #: that get something
+
+
+class _Alike(msgspec.Struct):
+    """Events about which the same was decided. Holding the decisions keeps their id theirs."""
+
+    decisions: tuple[Decision, ...]
+    count: int = 0
 
 
 class Pipeline:
@@ -89,9 +108,13 @@ class Pipeline:
         entropy: Callable[[int], bytes],
         wake: Callable[[Collection[str]], None],
         watch: Callable[[Decided, Status], None] | None = None,
+        whole: bool = True,
     ) -> None:
+        """`watch` is told of each event once it is on disk: `whole`, or else with blank values, which then need not be kept so long."""
         self.durability = store.durability
-        self.counts: dict[tuple[str, str], int] = {}  #: (destination or "event", verdict or status) → how many
+        self._counts: dict[tuple[str, str], int] = {}
+        self._alike: dict[int, _Alike] = {}  # not in `_counts` yet, by the id of the decisions
+        self._governed: tuple[Signals, Place, int, PolicySet, tuple[Policy | None, Consent]] | None = None
         self._policies = policies
         self._resolver = resolver
         self._choices = choices
@@ -103,39 +126,60 @@ class Pipeline:
         self._entropy = entropy
         self._wake = wake
         self._watch = watch
+        self._whole = whole
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """(destination or "event", verdict or status) → how many since the start."""
+        self._add_up()
+        return self._counts
 
     async def accept(self, collected: Sequence[Collected], place: Place) -> list[Receipt]:
         """Decide every event, make all of it durable, then say what became of each. Raises StoreError when nothing was stored."""
         self.under_way += 1
         try:
-            return await self._accept(collected, place)
+            now_ms, rooms = self._clock_ms(), list[Room]()
+            subjects = [self._keys.subject_keys(c.event.site, c.event.subjects) if c.event else b"" for c in collected]
+            known = await self._choices.load({key for subject in set(subjects) for key in split_subject(subject)})
+            if not any(known.values()):
+                known = NOTHING_KNOWN
+            seen = self._choices.recorded
+            try:
+                taken = self._take(collected, subjects, place, now_ms, known, rooms)
+                del collected  # what was read of the events would only fill the processor's cache until they are on disk
+                stored = iter(await self._store.append(taken.new) if taken.new else ())
+            finally:
+                self._choices.leave(rooms)
+            for subject in taken.parked:
+                await self._choices.catch_up(seen, subject)
+            receipts = [self._receipt(one, stored) for one in taken.answers]
+            self._wake(taken.destinations)
+            return receipts
         finally:
             self.under_way -= 1
 
-    async def _accept(self, collected: Sequence[Collected], place: Place) -> list[Receipt]:
-        now_ms = self._clock_ms()
-        good = [(c.event, c.signals, self._keys.subject_keys(c.event.site, c.event.subjects)) for c in collected if c.event]
-        random = self._entropy(NONCES * len(good))
-        known = await self._choices.load({key for _, _, subject in good for key in split_subject(subject)})
-        seen = self._choices.recorded
-        rooms: list[Room] = []
-        try:
-            parked, new = [], []
-            # One event whole before the next: its stages share work on it.
-            for number, (event, signals, subject) in enumerate(good):
-                parked.append(self._park(self.decide(event, signals, place, now_ms, subject, known), rooms))
-                new.append(self._to_store(*parked[-1], now_ms, random[NONCES * number : NONCES * (number + 1)]))
-            decided = [d for d, _ in parked]
-            stored = await self._store.append(new) if new else ()
-        finally:
-            self._choices.leave(rooms)
-        for d, held in parked:
+    def _take(
+        self, collected: Sequence[Collected], subjects: Sequence[bytes], place: Place, now_ms: int, known: Known, rooms: list[Room]
+    ) -> _Taken:
+        """Everything about the events of a request up to the store. Room that is taken for what is parked is added to `rooms`."""
+        random = self._entropy(NONCES * sum(c.event is not None for c in collected))
+        answers: list[Decided | Receipt] = []
+        new: list[NewEvent] = []
+        parked: list[bytes] = []
+        waking: dict[int, Mapping[str, bytes]] = {}  # events decided alike share the object: each is looked at once
+        # One event whole before the next: its stages share work on it.
+        for one, subject in zip(collected, subjects, strict=True):
+            if one.event is None:
+                answers.append(Receipt(one.id, Status.INVALID, one.error))
+                continue
+            decided, held = self._park(self.decide(one.event, one.signals, place, now_ms, subject, known), rooms)
+            stored = self._to_store(decided, held, now_ms, random[NONCES * len(new) : NONCES * (len(new) + 1)])
+            new.append(stored)
             if held:
-                await self._choices.catch_up(seen, d.subject)
-        outcomes = iter(zip(decided, stored, strict=True))
-        receipts = [self._receipt(c, outcomes) for c in collected]
-        self._wake({name for one in new for name in one.payloads})
-        return receipts
+                parked.append(subject)
+            waking[id(stored.payloads)] = stored.payloads
+            answers.append(decided if self._whole else _without_values(decided))
+        return _Taken(answers, new, parked, {name for payloads in waking.values() for name in payloads})
 
     def decide(self, event: Event, signals: Signals, place: Place, now_ms: int, subject: bytes, known: Known) -> Decided:
         """Consent and policy for one event, under the one snapshot of policies in force and the visitor's recorded choices.
@@ -153,8 +197,14 @@ class Pipeline:
 
     def govern(self, signals: Signals, place: Place, now_ms: int) -> tuple[Policy | None, Consent]:
         """The policy in force for a place, and what these signals allow under it."""
-        policy = self._policies.current.select(place)
-        return policy, self._resolver.resolve(signals, place, policy.consent, now_ms) if policy else NO_POLICY
+        current, last = self._policies.current, self._governed
+        # The events of one request mostly share these objects.
+        if last and last[0] is signals and last[1] is place and last[2] == now_ms and last[3] is current:
+            return last[4]
+        policy = current.select(place)
+        found = policy, self._resolver.resolve(signals, place, policy.consent, now_ms) if policy else NO_POLICY
+        self._governed = (signals, place, now_ms, current, found)
+        return found
 
     def _park(self, decided: Decided, rooms: list[Room]) -> tuple[Decided, Mapping[str, bytes]]:
         """What is to be parked, destination → payload. Without room, or without anyone who could decide, it is withheld."""
@@ -179,66 +229,79 @@ class Pipeline:
 
     def _to_store(self, decided: Decided, held: Mapping[str, bytes], now_ms: int, random: bytes) -> NewEvent:
         event, policy, keys = decided.event, decided.policy, self._keys
-        own = keys.claim_key(event.site, event.trust, event.name, event.id)
-        claims, checks = [own], [own]
+        claims: tuple[bytes, ...] = (keys.claim_key(event.site, event.trust, event.name, event.id),)
         order = event.fields.get("order.id")
         conversion = event.name in CONVERSIONS and isinstance(order, str)
         if isinstance(order, str) and conversion:
-            claims.append(keys.order_key(event.site, event.trust, event.name, order))
-            checks.append(claims[-1])
-        if event.trust is Trust.BROWSER:
-            # The server's word suppresses the browser's copy; a stranger's never the server's (specs/reliability.md §2.5).
-            checks += [server_twin(claim) for claim in claims]
+            claims += (keys.order_key(event.site, event.trust, event.name, order),)
+        # The server's word suppresses the browser's copy; a stranger's never the server's (specs/reliability.md §2.5).
+        checks = (*claims, *map(server_twin, claims)) if event.trust is Trust.BROWSER else claims
         key = keys.event_key(event.site, event.id)
         shared, payloads = b"", EMPTY
         if policy is not None:
             shared, payloads = clean_all(event, decided.decisions, policy, decided.consent, pseudonym=keys.pseudonym)
         return NewEvent(
             key=key,
-            checks=tuple(checks),
-            claims=tuple(claims),
+            checks=checks,
+            claims=claims,
             subject=decided.subject,
             at_ms=event.received_ms,
             payloads=payloads,
             shared=shared,
-            entry=self._entry(decided, key, random),
-            duplicate_entry=lambda: self._duplicate_entry(event, key, now_ms),
+            entry=decision(
+                event,
+                decided.decisions,
+                decided.consent,
+                decided.place,
+                node=keys.node,
+                key=key,
+                subject=decided.subject,
+                entropy=random,
+            ),
+            duplicate_entry=partial(self._duplicate_entry, event.id, key, now_ms),  # not the event: that may go
             held=held,
             held_until_ms=now_ms + policy.consent.hold_for_s * 1000 if held and policy else 0,
             conversion=conversion,
         )
 
-    def _entry(self, decided: Decided, key: bytes, random: bytes) -> Entry:
-        return decision(
-            decided.event,
-            decided.decisions,
-            decided.consent,
-            decided.place,
-            node=self._keys.node,
-            key=key,
-            subject=decided.subject,
-            entropy=random,
-        )
+    def _duplicate_entry(self, event_id: str, key: bytes, now_ms: int) -> Entry:
+        return duplicate(event_id=event_id, key=key, node=self._keys.node, at_ms=now_ms, entropy=self._entropy(32))
 
-    def _duplicate_entry(self, event: Event, key: bytes, now_ms: int) -> Entry:
-        return duplicate(event_id=event.id, key=key, node=self._keys.node, at_ms=now_ms, entropy=self._entropy(32))
-
-    def _receipt(self, one: Collected, stored: Iterator[tuple[Decided, Appended]]) -> Receipt:
-        if one.error is not None:
-            self._count("event", Status.INVALID)
-            return Receipt(one.id, Status.INVALID, one.error)
-        decided, appended = next(stored)
-        status = Status.ACCEPTED if appended is Appended.ACCEPTED else Status.DUPLICATE
-        self._count("event", status)
-        if status is Status.ACCEPTED:
-            for d in decided.decisions:
-                self._count(d.destination, d.verdict)
+    def _receipt(self, one: Decided | Receipt, stored: Iterator[Appended]) -> Receipt:
+        if isinstance(one, Receipt):
+            self._count("event", one.status)
+            return one
+        status = Status.ACCEPTED if next(stored) is Appended.ACCEPTED else Status.DUPLICATE
+        if status is Status.DUPLICATE:
+            self._count("event", status)
+        else:
+            alike = self._alike.get(id(one.decisions))
+            if alike is None:
+                if len(self._alike) >= MAX_ALIKE:
+                    self._add_up()
+                alike = self._alike[id(one.decisions)] = _Alike(one.decisions)
+            alike.count += 1
         if self._watch is not None:
-            self._watch(decided, status)
-        return Receipt(decided.event.id, status)
+            self._watch(one, status)
+        return Receipt(one.event.id, status)
 
-    def _count(self, what: str, how: str) -> None:
-        self.counts[what, how] = self.counts.get((what, how), 0) + 1
+    def _count(self, what: str, how: str, n: int = 1) -> None:
+        self._counts[what, how] = self._counts.get((what, how), 0) + n
+
+    def _add_up(self) -> None:
+        for alike in self._alike.values():
+            self._count("event", Status.ACCEPTED, alike.count)
+            for d in alike.decisions:
+                self._count(d.destination, d.verdict, alike.count)
+        self._alike.clear()
+
+
+def _without_values(decided: Decided) -> Decided:
+    """The same, but that the event's fields are blank and its subjects left out."""
+    event, policy = decided.event, decided.policy
+    blank = prepare(event, policy).blank if policy is not None else dict.fromkeys(event.fields, "")
+    names_only = Event(event.id, event.name, event.time_ms, event.received_ms, event.site, event.dialect, event.trust, blank)
+    return Decided(names_only, decided.subject, decided.place, policy, decided.consent, decided.decisions)
 
 
 def _without_holding(decided: Decided, reason: Reason) -> Decided:

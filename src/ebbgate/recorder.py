@@ -7,12 +7,11 @@ cannot be written, the gateway goes on and says so: no promise to a visitor rest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from ebbgate import log
 from ebbgate.errors import StoreError
-from ebbgate.model import Consent, Decision, Event, Place
 from ebbgate.policy.shapes import Observations, Taken, summed
 from ebbgate.store.open import sqlite_path
 from ebbgate.store.sqlite_records import Records
@@ -29,6 +28,7 @@ class Recorder:
         self._directory = None if url == "memory:" else sqlite_path(url).parent
         self._clock_ms = clock_ms
         self._seen = Observations()
+        self.see = self._seen.see  #: counts an event that was taken
         self._records: Records | None = None
         self._unkept: dict[str, tuple[Mapping[str, bytes], int]] = {}  # digest → texts and time, until they are written
 
@@ -42,10 +42,6 @@ class Recorder:
         if self._records is not None:
             self._records.close()
             self._records = None
-
-    def see(self, event: Event, place: Place, consent: Consent, decisions: Sequence[Decision]) -> None:
-        """Count an event that was taken."""
-        self._seen.see(event, place, consent, decisions)
 
     async def activated(self, digest: str, texts: Mapping[str, bytes]) -> None:
         """A revision came into force: its texts are kept; tried again until they are."""

@@ -6,11 +6,11 @@ Many events of every name, the vectors and made-up nonsense: whatever is not ski
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
+from msgspec.structs import replace
 
 from ebbgate.destinations.kit import Skip
 from ebbgate.destinations.registry import load

@@ -19,6 +19,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from msgspec import structs
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -52,16 +53,16 @@ def _planted(name: str) -> Iterator[tuple[str, str, Event]]:
     for number, path in enumerate((*_TEXTS, "event.original_name", "properties.note", "properties.color"), 100):
         for person in PERSONS:
             planted = person.format(number)
-            yield path, planted, replace(base, fields={**base.fields, path: planted})
+            yield path, planted, structs.replace(base, fields={**base.fields, path: planted})
     for number, key in enumerate(_IN_ITEMS, 500):
         for person in PERSONS:
             planted = person.format(number)
-            yield key, planted, replace(base, fields={**base.fields, "order.items": ({**product, key: planted},)})
+            yield key, planted, structs.replace(base, fields={**base.fields, "order.items": ({**product, key: planted},)})
     for path in ("page.url", "page.referrer"):
         for person in PERSONS:
             planted = person.format(900)
             for written in (f"/{quote(planted)}", f"?to={quote_plus(planted)}", f"#{quote(planted)}", f"?a=b&{quote(planted)}=1"):
-                yield path, planted, replace(base, fields={**base.fields, path: f"https://shop.example/p{written}"})
+                yield path, planted, structs.replace(base, fields={**base.fields, path: f"https://shop.example/p{written}"})
 
 
 def _written(planted: str) -> tuple[bytes, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import fields
 
 from ebbgate.collect.dialect import Dialect, parse
 from ebbgate.collect.native import Collected

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ebbgate.audit.entry import Entry, consent_changed, opens, parse
 from ebbgate.errors import LeaseLost, StoreError

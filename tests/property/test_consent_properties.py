@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import fields, replace
 from itertools import combinations
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from ebbgate.consent import gpp, tcf
 from ebbgate.consent.resolve import resolve

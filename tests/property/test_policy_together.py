@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from ebbgate.errors import PolicyError, StoreError
 from ebbgate.model import CleanEvent, Consent, Decision, Event, KnownItems, Model, PurposeConsent, Value
@@ -117,7 +118,7 @@ GRANTS = [consent(analytics=a, advertising=b) for a in (GRANTED, DENIED) for b i
 @given(own=laden, allowed=st.sampled_from(GRANTS), id_=st.sampled_from(["A-1", "\ud800"]))
 def test_together_treats_values_for_one_destination_only(own: dict[str, Value], allowed: Consent, id_: str) -> None:
     """Hashes, pseudonyms, limits, addresses, coarse times and expiries of one destination change nothing for another."""
-    happened = event(own, id_=id_) if id_ == "A-1" else replace(event(own), fields={**event(own).fields, "event.id": 7})
+    happened = event(own, id_=id_) if id_ == "A-1" else structs.replace(event(own), fields={**event(own).fields, "event.id": 7})
     decisions = decide(happened, allowed, MANY_POLICY, DESTINATIONS)
     same_as_clean(happened, decisions, MANY_POLICY, allowed)
 

@@ -18,8 +18,8 @@ from ebbgate.model import Consent, Decision, Event, Place
 
 _KEPT: Final = 4096  #: forms kept, and texts for each of their two larger parts
 _FILLED: Final = 3 * 64 + 2 * 16  #: the most that is filled into a form: digests in hex and numbers
-_sha256 = hashlib.sha256
-_CONSENT, _EVENT, _SUBJECT = (f"ebbgate/audit/v1/{n}".encode() + b"\0" for n in ("consent", "event", "subject"))
+#: SHA-256 after its domain (`entry.commit`): a copy costs half of what a new one does.
+_CONSENT, _EVENT, _SUBJECT = (hashlib.sha256(f"ebbgate/audit/v1/{n}".encode() + b"\0") for n in ("consent", "event", "subject"))
 _T = TypeVar("_T")
 
 
@@ -67,15 +67,20 @@ def decision(
     form, evidence = _form(event, decisions, consent, place, node, bool(subject))
     nonce_c, nonce_e, nonce_s = entropy[:32], entropy[32:64], entropy[64:]
     about = (
-        f'{{"dialect":{quoted(event.dialect)},"id":{quoted(event.id)},"name":{quoted(event.name)},'
-        f'"time_ms":{quoted(str(event.time_ms))}}}'
+        f'{{"dialect":{quoted(event.dialect)},"id":{quoted(event.id)},"name":{quoted(event.name)},"time_ms":"{event.time_ms}"}}'
     ).encode()
     opening = {"consent": (nonce_c, evidence), "event": (nonce_e, about)}
-    own = _sha256(_CONSENT + nonce_c + evidence).digest() + _sha256(_EVENT + nonce_e + about).digest()
+    own = _commit(_CONSENT, nonce_c, evidence) + _commit(_EVENT, nonce_e, about)
     if subject:
         opening["subject"] = (nonce_s, subject)
-        own += _sha256(_SUBJECT + nonce_s + subject).digest()
+        own += _commit(_SUBJECT, nonce_s, subject)
     return Entry("decision", key, b"", own, opening, form, event.received_ms // 1000)
+
+
+def _commit(domain: hashlib._Hash, nonce: bytes, value: bytes) -> bytes:
+    digest = domain.copy()
+    digest.update(nonce + value)
+    return digest.digest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

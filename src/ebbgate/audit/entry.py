@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from ebbgate.audit import words
 from ebbgate.audit.canonical import EntryError, Json, decode, encode
@@ -41,15 +43,14 @@ class Form:
         return f"{a}{own[:32].hex()}{b}{own[32:64].hex()}{c}{nseq}{d}{own[64:].hex()}{e}{t}{f}".encode()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry, complete but for its number, which only the store's writer knows."""
 
     type: str
     key: bytes  #: HMAC of the event it is about, b"" for others; stored beside the entry, never in it
     head: bytes  #: canonical bytes up to the number; b"" with a form
     tail: bytes  #: canonical bytes after it; with a form, what fills it: `own`
-    opening: Mapping[str, tuple[bytes, bytes]] = field(default_factory=lambda: EMPTY)  #: commitment → (nonce, value)
+    opening: Mapping[str, tuple[bytes, bytes]] = EMPTY  #: commitment → (nonce, value)
     form: Form | None = None
     t: int = 0  #: with a form: seconds since 1970
 

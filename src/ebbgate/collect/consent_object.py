@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from ebbgate.collect import categories
 from ebbgate.collect.times import parse_time

@@ -7,8 +7,9 @@ event may be measured but not used to steer advertising, which counts as a refus
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from ebbgate.collect.dialect import Dialect, assemble, each, event_id, event_name, held_time
 from ebbgate.collect.native import Collected

@@ -7,9 +7,11 @@ consent, for which one counts would be a guess.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl
+
+from msgspec.structs import replace
 
 from ebbgate.errors import RequestError
 from ebbgate.model import Signals

@@ -7,8 +7,9 @@ stands in the body. `consent` there is consent mode by other words: it becomes a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from ebbgate.collect.dialect import Dialect, assemble, each, event_id, event_name, held_time
 from ebbgate.collect.form import query_key

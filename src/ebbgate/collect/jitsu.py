@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from ebbgate.collect import segment_http
 from ebbgate.collect.cookies import cookie_fields

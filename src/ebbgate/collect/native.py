@@ -7,10 +7,7 @@ ignored and named in the answer; a wrong type is an error; what is odd in `conse
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -18,16 +15,13 @@ import msgspec
 from ebbgate.collect import names
 from ebbgate.collect.address import address_fields
 from ebbgate.collect.consent_object import NO_SIGNALS, read_consent
+from ebbgate.collect.native_values import flatten, typed
 from ebbgate.collect.times import parse_time
 from ebbgate.errors import EventError, RequestError
-from ebbgate.fields import FIELDS, ITEM_KEYS, Kind
-from ebbgate.model import Event, KnownItems, Scalar, Signals, Trust, Value
+from ebbgate.fields import FIELDS, Kind
+from ebbgate.model import Event, Signals, Trust, Value
 
-MAX_ITEMS: Final = 200
-MAX_PROPERTIES: Final = 256
-MAX_LIST: Final = 1000  #: values of one property
 MAX_ID: Final = 200
-PROPERTY_DEPTH: Final = 15
 DAY_MS: Final = 24 * 3600 * 1000
 AHEAD_MS: Final = 5 * 60 * 1000  #: clocks a little ahead are set to the time of receipt
 OLDEST_MS: Final = {Trust.BROWSER: 7 * DAY_MS, Trust.SERVER: 90 * DAY_MS}
@@ -39,12 +33,20 @@ _TABLE: Final[Mapping[str, Mapping[str, tuple[str, Kind]]]] = {
 }
 #: Groups that only a site's own server may state: for a browser the request itself is the evidence.
 _SERVER_ONLY: Final = frozenset({"place", "network"})
+#: Each group with its texts and its numbers apart, since nearly every value is one or the other: (texts, numbers, all, server only).
+_GROUPS: Final = {
+    group: (
+        {part: path for part, (path, kind) in table.items() if kind is Kind.TEXT},
+        {part: path for part, (path, kind) in table.items() if kind is Kind.NUMBER},
+        table,
+        group in _SERVER_ONLY,
+    )
+    for group, table in _TABLE.items()
+}
 _ENVELOPE: Final = frozenset({"event", "id", "time", "consent", "source", "properties", "order", "type"})
-_PROPERTY_NAME: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ -]{0,63}")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Collected:
+class Collected(msgspec.Struct, frozen=True):
     """One event of a request as a dialect understood it, or why it is not one."""
 
     event: Event | None
@@ -52,6 +54,8 @@ class Collected:
     error: EventError | None = None
     id: str = ""  #: as the sender wrote it, for the answer
     ignored: tuple[str, ...] = ()  #: keys of the envelope that the table does not know
+
+    __repr__ = object.__repr__  # shows no value
 
 
 def parse_body(
@@ -147,44 +151,59 @@ def _parse(
 ) -> tuple[Event, Signals, tuple[str, ...]]:
     if not isinstance(obj, dict):
         raise EventError("an event is not a JSON object", code="not_an_event", hint='send {"event": "page_view", …}')
-    name = _name(obj.get("event"))
-    event_id = _id(obj, new_id)
-    time_ms = _time(obj.get("time"), received_ms, skew_ms, trust)
-    source = obj.get("source", "web" if trust is Trust.BROWSER else "server")
+    browser = trust is Trust.BROWSER
+    name: Any = obj.get("event")
+    if type(name) is not str or name not in names.RECOMMENDED:
+        _check_name(name)
+    event_id: Any = obj.get("id")
+    if type(event_id) is not str or not event_id or len(event_id) > MAX_ID or not event_id.isprintable():
+        event_id = _id(obj, new_id)
+    stated = obj.get("time")
+    time_ms = received_ms if stated is None else _time(stated, received_ms, skew_ms, trust)
+    source = obj.get("source", "web" if browser else "server")
     if source not in ("web", "server", "app"):
         raise EventError("`source` is not web, server or app", code="field_value", hint="leave it out for the default")
-    fields: dict[str, Value] = {
-        **(base or {}), "event.id": event_id, "event.name": name, "event.time": time_ms, "event.source": source,
-    }  # fmt: skip
+    fields: dict[str, Value] = dict(base) if base else {}
+    fields["event.id"] = event_id
+    fields["event.name"] = name
+    fields["event.time"] = time_ms
+    fields["event.source"] = source
     ignored: list[str] = []
-    text = Kind.TEXT
     for key, value in obj.items():
-        table = _TABLE.get(key)
-        if table is None:
+        group = _GROUPS.get(key)
+        if group is None:
             if key not in _ENVELOPE:
                 ignored.append(key)
             continue
         if type(value) is not dict:
             raise EventError(f"`{key}` is not an object", code="field_type", hint=f'send "{key}": {{…}}')
-        if key in _SERVER_ONLY and trust is Trust.BROWSER:
+        texts, numbers, table, server_only = group
+        if server_only and browser:
             ignored.append(key)
             continue
         for part, item in value.items():
+            form = type(item)
+            if form is str:
+                path = texts.get(part)
+                if path is not None:
+                    if item:
+                        fields[path] = item
+                    continue
+            elif form is int or form is float:
+                path = numbers.get(part)
+                if path is not None:
+                    fields[path] = item
+                    continue
             entry = table.get(part)
             if entry is None:
                 ignored.append(key)
-                continue
-            path, kind = entry
-            if type(item) is str and kind is text:
-                if item:
-                    fields[path] = item
             elif item is not None and item != "":
-                fields[path] = _typed(path, kind, item)
+                fields[entry[0]] = typed(*entry, item)
     properties = obj.get("properties")
     if properties is not None:
         if not isinstance(properties, dict):
             raise EventError("`properties` is not an object", code="field_type", hint='send "properties": {…}')
-        _flatten(properties, "properties", fields, PROPERTY_DEPTH)
+        flatten(properties, fields)
     _from_address(fields)
     signals = read_consent(obj["consent"], request) if "consent" in obj else request
     event = Event(event_id, name, time_ms, received_ms, site, "native", trust, fields, subjects_of(fields))
@@ -210,18 +229,19 @@ def _from_address(fields: dict[str, Value]) -> None:
     """Click ids and campaign of the page's address, where the event does not state them itself."""
     url = fields.get("page.url")
     if isinstance(url, str) and "?" in url:
-        for path, value in address_fields(url).items():
-            fields.setdefault(path, value)
+        found = address_fields(url)
+        for path in found:
+            if path not in fields:
+                fields[path] = found[path]
 
 
-def _name(value: Any) -> str:
+def _check_name(value: Any) -> None:
     if not isinstance(value, str) or not value:
         raise EventError("an event has no name", code="event_name_missing", hint='say what happened: "event": "purchase"')
     if not names.is_name(value):
         near = names.nearest(value)
         hint = f"did you mean '{near}'?" if near else "lower-case letters, digits and _, at most 40, starting with a letter"
         raise EventError("an event's name is not of the known form", code="event_name_unknown", hint=hint)
-    return value
 
 
 def _id(obj: Mapping[str, Any], new_id: Callable[[], str] | None) -> str:
@@ -240,8 +260,6 @@ def _id(obj: Mapping[str, Any], new_id: Callable[[], str] | None) -> str:
 
 
 def _time(value: Any, received_ms: int, skew_ms: int, trust: Trust) -> int:
-    if value is None:
-        return received_ms
     parsed = parse_time(value)
     if parsed is None:
         raise EventError(
@@ -267,113 +285,6 @@ def _skew(sent_at: Any, received_ms: int, trust: Trust) -> int:
         raise RequestError("`sent_at` is not a time", status=422, code="event_time", hint="ISO 8601 with a zone")
     skew = received_ms - parsed
     return skew if abs(skew) > 60_000 else 0  # less is the network's delay
-
-
-def _typed(path: str, kind: Kind, value: Any) -> Value:
-    if kind is Kind.TEXT:
-        if type(value) is int:  # ids are often numbers in a shop's own data
-            return str(value)
-        raise EventError(f"`{path}` is not text", code="field_type", hint="put it in quotes")
-    if kind is Kind.NUMBER:
-        if type(value) is int or type(value) is float:
-            return value
-        raise EventError(f"`{path}` is not a number", code="field_type", hint="leave out quotes and currency signs")
-    if kind is Kind.BOOLEAN:
-        if isinstance(value, bool):
-            return value
-        raise EventError(f"`{path}` is not true or false", code="field_type", hint="leave out the quotes")
-    return _items(path, value)
-
-
-#: Keys and types of products that were taken as they are: the next ones of the same form need no look at each key.
-_plain_items: Final[set[tuple[object, ...]]] = set()
-_MAX_SHAPES: Final = 1024
-
-
-def _items(path: str, value: Any) -> tuple[Mapping[str, Scalar], ...]:
-    if not isinstance(value, list):
-        raise EventError(f"`{path}` is not a list", code="field_type", hint='send [{"id": "sku", "price": 6, "quantity": 2}]')
-    if len(value) > MAX_ITEMS:
-        raise EventError(f"`{path}` has more than {MAX_ITEMS} products", code="too_many_items", hint="platforms take at most 200")
-    found: list[Mapping[str, Scalar]] = []
-    for item in value:
-        if not isinstance(item, dict):
-            raise EventError(
-                f"`{path}` holds something that is not an object", code="field_type", hint='send [{"id": "sku", "price": 6}]'
-            )
-        shape = (*item, *map(type, item.values()))
-        if shape in _plain_items and "" not in item.values():
-            found.append(item)
-            continue
-        row: dict[str, Scalar] = {}
-        for key, part in item.items():
-            kind = ITEM_KEYS.get(key)
-            if kind is None or part is None or part == "":
-                continue
-            if kind is Kind.TEXT and type(part) is int:
-                part = str(part)
-            if type(part) not in ((str,) if kind is Kind.TEXT else (int, float)):
-                raise EventError(
-                    f"`{path}[].{key}` is not {'text' if kind is Kind.TEXT else 'a number'}",
-                    code="field_type",
-                    hint="text in quotes, numbers without",
-                )
-            row[key] = part
-        found.append(row)
-        if row == item and len(item) <= len(ITEM_KEYS) and "" not in row.values() and (*row, *map(type, row.values())) == shape:
-            if len(_plain_items) >= _MAX_SHAPES:
-                _plain_items.clear()
-            _plain_items.add(shape)
-    return KnownItems(found)
-
-
-def _flatten(value: Mapping[str, Any], prefix: str, into: dict[str, Value], room: int) -> None:
-    """`properties` → `properties.a.b`; names outside a plain form would be free text in a policy's and a log's place."""
-    for key, item in value.items():
-        path = _property_path(prefix, key)
-        if type(item) in _SCALARS:
-            into[path] = item
-        elif isinstance(item, dict):
-            if room <= 1:
-                raise EventError(
-                    f"`properties` is nested deeper than {PROPERTY_DEPTH} levels", code="property_depth", hint="flatten it"
-                )
-            _flatten(item, path, into, room - 1)
-        elif isinstance(item, list):
-            if len(item) > MAX_LIST:
-                raise EventError(
-                    f"a list in `properties` has more than {MAX_LIST} values",
-                    code="too_many_items",
-                    hint="leave out what no policy names",
-                )
-            if not all(isinstance(part, str | int | float | bool) for part in item):
-                raise EventError(
-                    "a list in `properties` holds something that is not a plain value",
-                    code="field_type",
-                    hint="send text, numbers, true or false",
-                )
-            into[path] = tuple(item)
-        elif item is not None:
-            into[path] = item
-    if len(into) > MAX_PROPERTIES + len(FIELDS):
-        raise EventError(
-            f"more than {MAX_PROPERTIES} properties", code="too_many_properties", hint="leave out what no policy names"
-        )
-
-
-_SCALARS: Final = frozenset({str, int, float, bool})
-
-
-@lru_cache(maxsize=4096)
-def _property_path(prefix: str, key: str) -> str:
-    """The path of a property. A site uses the same names in all its events, so the names seen last are not checked again."""
-    if not _PROPERTY_NAME.fullmatch(key):
-        raise EventError(
-            "a name in `properties` is not plain",
-            code="property_name",
-            hint="letters, digits, _ $ - and blanks, at most 64, no dots",
-        )
-    return f"{prefix}.{key}"
 
 
 def ignored_of(collected: Iterable[Collected]) -> tuple[str, ...]:

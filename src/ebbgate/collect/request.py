@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ebbgate.collect.consent_object import NO_SIGNALS
 from ebbgate.collect.cookies import cookie_fields

@@ -261,7 +261,7 @@ def _top(clean: CleanEvent, settings: Settings) -> dict[str, Any] | Skip:
     device = {key: found for key, path in _DEVICE.items() if path in clean.fields and (found := reading.text(clean, path))}
     if device:
         top["device"] = device
-    location = {"country_id": reading.text(clean, "place.country"), "region_id": reading.text(clean, "place.region")}
+    location = {"country_id": reading.country(clean, "place.country"), "region_id": reading.region(clean, "place.region")}
     if location := reading.without_empty(location):
         top["user_location"] = location
     return top

@@ -36,6 +36,7 @@ SEGMENT_NAMES: Final = {
 }
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
+_REGION = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
 
 
 def text(clean: CleanEvent, path: str) -> str | None:
@@ -286,3 +287,9 @@ def country(clean: CleanEvent, path: str) -> str | None:
     """A country field as ISO 3166-1 alpha-2 in capitals, None when unknown."""
     found = text(clean, path)
     return iso2(found) if found else None
+
+
+def region(clean: CleanEvent, path: str) -> str | None:
+    """A region field as ISO 3166-2 (`US-CA`), None when it is none."""
+    found = text(clean, path)
+    return found if found and _REGION.fullmatch(found) else None

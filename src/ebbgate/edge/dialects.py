@@ -7,11 +7,11 @@ RudderStack's SDK its source document.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from ebbgate.choices import Choices
 from ebbgate.collect.consent_object import NO_SIGNALS

@@ -17,8 +17,8 @@ from ebbgate.edge.problems import JSON, Headers, MethodNotAllowed, Receive, Scop
 from ebbgate.edge.sites import Sites
 from ebbgate.edge.visitor import Visitors
 from ebbgate.edge.visitor_cookie import VisitorCookie
-from ebbgate.errors import RequestError, StoreError, StoreFull
-from ebbgate.model import RawRequest, Trust
+from ebbgate.errors import EventError, RequestError, StoreError, StoreFull
+from ebbgate.model import Place, RawRequest, Trust
 from ebbgate.pipeline import Pipeline, Receipt, Status
 from ebbgate.settings import ServerSettings
 
@@ -74,6 +74,20 @@ class EventsEndpoint:
         site, trust = self._sites.identify(head)
         check_head(head, max_bytes=settings.max_body_bytes)
         raw = await body.read(max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+        collected, place, received_ms = self._collect(scope, head, raw, site, trust)
+        ignored = native.ignored_of(collected)
+        try:
+            known, cookies = await self._cookie.for_events(head, collected, place, received_ms)
+            taking = self._pipeline.accept(known, place)
+            # From here on the pipeline alone holds the events, so that it can let them go before they are on disk.
+            del raw, collected, known
+            receipts = await taking
+        except StoreError as error:
+            raise as_unavailable(error) from None
+        return HTTPStatus.ACCEPTED, receipt_body(receipts, self._pipeline.durability, ignored, trust), cookies
+
+    def _collect(self, scope: Scope, head: Head, raw: bytes, site: str, trust: Trust) -> tuple[list[native.Collected], Place, int]:
+        """The events of a body, the visitor's place, and the time of receipt (ms). Raises RequestError."""
         address, place = self._visitors.locate(scope["client"][0] if scope.get("client") else "", head)
         request = RawRequest(
             "POST", scope["path"], "", head.headers, raw, address, self._clock_ms(), read_cookies(head.cookie), site, trust
@@ -83,7 +97,7 @@ class EventsEndpoint:
             site=site,
             trust=trust,
             received_ms=request.received_ms,
-            max_events=settings.max_events,
+            max_events=self._settings.max_events,
             new_id=self._new_id,
             signals=request_signals(request),
             base=self._cookie.fields(request_fields(request, place), head, request.received_ms) if trust is Trust.BROWSER else None,
@@ -91,19 +105,15 @@ class EventsEndpoint:
         first = collected[0]
         if len(collected) == 1 and first.error is not None:
             raise RequestError(first.error.message, status=422, code=first.error.code, hint=first.error.hint)
-        try:
-            known, cookies = await self._cookie.for_events(head, collected, place, request.received_ms)
-        except StoreError as error:
-            raise as_unavailable(error) from None
-        receipts = await accept(self._pipeline, known, place)
-        told = receipt_body(receipts, self._pipeline.durability, native.ignored_of(collected), trust)
-        return HTTPStatus.ACCEPTED, told, cookies
+        return collected, place, request.received_ms
 
 
 async def accept(pipeline: Pipeline, collected: Sequence[native.Collected], place: Any) -> list[Receipt]:
     """Hand to the pipeline; a store that cannot take them becomes 503 with Retry-After."""
+    taking = pipeline.accept(collected, place)
+    del collected  # the pipeline lets the events go before they are on disk
     try:
-        return await pipeline.accept(collected, place)
+        return await taking
     except StoreError as error:
         raise as_unavailable(error) from None
 
@@ -122,18 +132,17 @@ def as_unavailable(error: StoreError) -> RequestError:
 
 def receipt_body(receipts: list[Receipt], durability: str, ignored: tuple[str, ...], trust: Trust) -> bytes:
     """`{"accepted": n, "events": [...], "durability": ...}`; a server is also told which keys were ignored."""
-    events: list[dict[str, Any]] = []
-    accepted = 0
-    for receipt in receipts:
-        accepted += receipt.status is Status.ACCEPTED
-        row: dict[str, Any] = {"id": receipt.id, "status": receipt.status.value}
-        if receipt.error is not None:
-            row["error"] = {"code": receipt.error.code, "detail": receipt.error.message, "hint": receipt.error.hint}
-        events.append(row)
+    accepted = sum([receipt.status is Status.ACCEPTED for receipt in receipts])
+    events = [receipt if receipt.error is None else _refused(receipt, receipt.error) for receipt in receipts]
     body: dict[str, Any] = {"accepted": accepted, "events": events, "durability": durability}
     if ignored and trust is Trust.SERVER:
         body["ignored"] = list(ignored)
     return _encode(body)
+
+
+def _refused(receipt: Receipt, error: EventError) -> dict[str, Any]:
+    said = {"code": error.code, "detail": error.message, "hint": error.hint}
+    return {"id": receipt.id, "status": receipt.status, "error": said}
 
 
 def cors_headers(sites: Sites, head: Head) -> Headers:

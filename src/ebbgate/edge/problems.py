@@ -58,8 +58,14 @@ def problem(error: RequestError) -> tuple[int, bytes, Headers]:
 
 
 async def answer(send: Send, status: int, body: bytes = b"", headers: Headers | None = None) -> None:
-    """Send one whole answer."""
-    sent = [*BASE_HEADERS, *(headers or ()), (b"content-length", str(len(body)).encode())]
+    """Send one whole answer: in one piece where the server takes it so (`edge/protocol.py`), else as ASGI's two messages."""
+    whole = getattr(send, "whole", None)
+    if whole is not None:
+        await whole(status, headers or (), body)
+        return
+    sent = [*BASE_HEADERS, *(headers or ())]
+    if status != HTTPStatus.NO_CONTENT:  # RFC 9110 §8.6: a 204 has none
+        sent.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})
 

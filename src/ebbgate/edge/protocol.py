@@ -15,9 +15,10 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ebbgate.edge.problems import problem
+from ebbgate.edge.whole import Answering, Receiving
 from ebbgate.errors import RequestError
 
 MAX_HEAD_BYTES: Final = 32 * 1024
@@ -134,7 +135,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head:
             if len(self.headers) >= MAX_HEADERS:
                 self._refuse(_BIG_HEAD)
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is in: the endpoint's own deadline holds from here."""
@@ -167,6 +171,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if coding and (coding.lower() != b"chunked" or version == "1.0"):
             return _CODING
         return b""
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, lambda scope, *_: app(scope, Receiving(cycle), Answering(cycle)))
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body that was not refused with its head."""

@@ -21,7 +21,7 @@ def decide(event: Event, consent: Consent, policy: Policy | None, destinations: 
     Equal decisions are one object, and mostly so are their tuples: later stages remember what they made of them.
     """
     if policy is None:
-        return tuple([_not_decided(name, Reason.NO_POLICY, "", "") for name in destinations])
+        return _no_policy(tuple(destinations))
     prepared = prepare(event, policy)
     answers = prepared.shape.answers
     key = (event.name, id(consent), prepared.dropped, prepared.drop_event)
@@ -51,6 +51,11 @@ _UNKNOWN: Final = Ruling(Verdict.WITHHOLD, Reason.CONSENT_UNKNOWN)
 def _not_decided(destination: str, reason: Reason, digest: str, rule: str) -> Decision:
     """Nobody decided about this destination: nothing leaves."""
     return Decision(destination, Verdict.WITHHOLD, reason, policy=digest, rule=rule)
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _no_policy(destinations: tuple[str, ...]) -> tuple[Decision, ...]:
+    return tuple([_not_decided(name, Reason.NO_POLICY, "", "") for name in destinations])
 
 
 def _decide_one(event_name: str, consent: Consent, policy: Policy, prepared: Prepared, destination: str) -> Decision:

@@ -53,6 +53,7 @@ class EventShape:
     """The field paths of an event, and what `prepare` does to them. One object a set of paths: told apart by identity."""
 
     paths: tuple[str, ...]
+    blank: Mapping[str, Value]  #: the same paths without values
     treated: tuple[tuple[str, Treat], ...]  #: values that are rebuilt or shortened
     scanned: tuple[str, ...]  #: values that are searched for personal data
     telling_names: tuple[tuple[str, str], ...]  #: (path, kind): a property's name is personal data itself

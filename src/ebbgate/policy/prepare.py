@@ -7,9 +7,10 @@ is searched for personal data. `decide` and `clean` both stand on the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
+
+import msgspec
 
 from ebbgate.fields import FIELDS, ITEM_KEYS, DataClass, Kind
 from ebbgate.model import Event, Scalar, Value
@@ -24,17 +25,19 @@ _IP: Final[dict[str, Callable[[Value], str | None]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, gc=False):
     """An event's fields after the policy-wide treatments. May hold personal data: never shown."""
 
     fields: Mapping[str, Value]
     shape: EventShape
+    blank: Mapping[str, Value]  #: the event's own paths, before any was dropped, without values
     dropped: tuple[str, ...] = ()  #: paths whose value could not be made safe
     drop_event: str = ""  #: kind of personal data because of which nothing may leave
     reported: tuple[str, ...] = ()  #: "page.title: email", also where it was only reported
     #: Hashes made for one destination, for the next one that normalises alike.
-    digests: dict[tuple[str, treat.Normaliser], str | None] = field(default_factory=dict)
+    digests: dict[tuple[str, treat.Normaliser], str | None] = msgspec.field(default_factory=dict)
+
+    __repr__ = object.__repr__  # shows no value
 
 
 #: The last event under its policy. One event is judged for all its destinations in a row, so one place is enough.
@@ -69,8 +72,8 @@ def prepare_fields(fields: Mapping[str, Value], everywhere: Everywhere) -> Prepa
     if shape.telling_names or _any_suspect(current, shape.scanned):
         drop_event, reported = _free_text(current, shape, dropped, everywhere.actions)
     if dropped:
-        return Prepared(current, shape_of(tuple(current), everywhere), tuple(dropped), drop_event, reported)
-    return Prepared(current, shape, (), drop_event, reported)
+        return Prepared(current, shape_of(tuple(current), everywhere), shape.blank, tuple(dropped), drop_event, reported)
+    return Prepared(current, shape, shape.blank, (), drop_event, reported)
 
 
 def shape_of(paths: tuple[str, ...], everywhere: Everywhere) -> EventShape:
@@ -80,6 +83,7 @@ def shape_of(paths: tuple[str, ...], everywhere: Everywhere) -> EventShape:
         treated = _treatments(everywhere)
         found = EventShape(
             paths=paths,
+            blank=dict.fromkeys(paths, ""),
             treated=tuple((p, treated[p]) for p in paths if p in treated),
             scanned=tuple(p for p in paths if p in _SCANNED or p.startswith(_PROPERTIES)),
             telling_names=tuple(
@@ -154,10 +158,16 @@ def _texts(value: Value) -> list[str]:
     texts: list[str] = []
     for item in value:
         if isinstance(item, _MAPPING):
-            texts += [v for k, v in item.items() if k in _ITEM_WORDS and isinstance(v, str)]
+            texts += [v for k in _words_of(tuple(item)) if isinstance(v := item[k], str)]
         else:
             texts.append(str(item))
     return texts
+
+
+@lru_cache(maxsize=1024)
+def _words_of(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys in which words are free, of a product with these keys: a site's products have few sets of them."""
+    return tuple([key for key in keys if key in _ITEM_WORDS])
 
 
 #: Nearly every product is a dict, which is checked several times faster than the abstract class.

@@ -30,8 +30,10 @@ MAX_WIDE: Final = 256  #: paths of one event
 #: A name as a programmer writes it. Long runs of digits and long words may be somebody's.
 _PLAIN: Final = re.compile(r"(?!.*[0-9]{5})[A-Za-z_$][A-Za-z0-9_$-]{0,39}(?:\.[A-Za-z0-9_$-]{1,40}){0,4}\Z")
 
-#: What tells kinds of events apart: site, name, place, states, paths, and the decisions by identity.
-_Key: TypeAlias = tuple[str, str, Place, tuple[tuple[str, ConsentState], ...], tuple[str, ...], tuple[int, ...]]
+#: What tells kinds of events apart: the decisions by identity, site, name, country, region, purposes, their states, paths.
+_Key: TypeAlias = tuple[
+    int, str, str, str | None, str | None, tuple[str, ...], tuple[ConsentState, ...], tuple[str, ...]
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Traffic:
 
 @dataclass(slots=True)
 class _Kind:
-    """A kind of event, its decisions, and how often it came. Holding the decisions keeps their identities apart."""
+    """A kind of event, its decisions, and how often it came. Holding the decisions keeps their identity theirs."""
 
     decisions: Sequence[Decision]
     count: int = 0
@@ -70,12 +72,21 @@ class Observations:
 
     def see(self, event: Event, place: Place, consent: Consent, decisions: Sequence[Decision]) -> None:
         """Count one event that was taken."""
-        states = tuple([(name, said.state) for name, said in consent.purposes.items()])
-        paths = tuple(event.fields)
-        key = (event.site, event.name, place, states, paths, tuple(map(id, decisions)))
+        purposes = consent.purposes
+        # Flat, and nothing hashed by Python code: this is done for every event.
+        key = (
+            id(decisions),
+            event.site,
+            event.name,
+            place.country,
+            place.region,
+            tuple(purposes),
+            tuple([said.state for said in purposes.values()]),
+            tuple(event.fields),
+        )
         kind = self._kinds.get(key)
         if kind is None:
-            if len(self._kinds) >= MAX_KINDS or len(paths) > MAX_WIDE:
+            if len(self._kinds) >= MAX_KINDS or len(event.fields) > MAX_WIDE:
                 self.missed += 1
                 return
             kind = self._kinds[key] = _Kind(decisions)
@@ -98,13 +109,14 @@ def summed(taken: Taken, now_ms: int) -> tuple[list[FieldSeen], list[Traffic]]:
     """The counts by field and by kind of event. Everything counts for the hour of `now_ms`."""
     fields: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
     traffic: Counter[tuple[str, Situation]] = Counter()
-    for (site, name, place, states, paths, _), kind in taken.kinds.items():
+    for (_, site, name, country, region, purposes, states, paths), kind in taken.kinds.items():
         told = tuple(dict.fromkeys(tellable(path) for path in paths))
         for path in told:
             count, destinations = fields.get((site, path), (0, {}))
             destinations.update({d.destination: d.rule for d in kind.decisions if d.sends and path in d.fields})
             fields[site, path] = (count + kind.count, destinations)
-        traffic[site, Situation(_coarse(place), _plain_event(name), states, tuple(sorted(told)))] += kind.count
+        said = tuple(zip(purposes, states, strict=True))
+        traffic[site, Situation(_coarse(country, region), _plain_event(name), said, tuple(sorted(told)))] += kind.count
     seen = [FieldSeen(site, path, count, to) for (site, path), (count, to) in sorted(fields.items())]
     hour = now_ms // HOUR_MS
     return seen, [Traffic(hour, site, replace(what, count=count)) for (site, what), count in traffic.items()]
@@ -124,11 +136,11 @@ def _plain_event(name: str) -> str:
     return name if _PLAIN.match(name) and not kinds_in(name) else OTHER_EVENT
 
 
-def _coarse(place: Place) -> Place:
+def _coarse(country: str | None, region: str | None) -> Place:
     """Codes only, as far as they are codes."""
-    country = place.country if place.country is not None and known_country(place.country) else None
-    region = place.region if country is not None and place.region is not None and _PLAIN.match(place.region) else None
-    return Place(country, region)
+    if country is None or not known_country(country):
+        return Place()
+    return Place(country, region if region is not None and _PLAIN.match(region) else None)
 
 
 def situations(rows: Iterable[tuple[str, str, str, Mapping[str, str], Sequence[str], int]]) -> Iterator[Situation]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -129,6 +129,12 @@ class DuplicateWindow:
         self._prepared = 0  # segments in this generation of the sieve
         self._turned_ms = 0
         self._arrange()
+
+    def any_claimed(self, keys: Sequence[bytes], *, conversion: bool) -> bool:
+        """True when one of the keys is taken."""
+        if not self.active.isdisjoint(keys):
+            return True
+        return bool(self._sealed) and any(self.claimed(key, conversion=conversion) for key in keys)
 
     def claimed(self, key: bytes, *, conversion: bool) -> bool:
         """True when the key is taken: anywhere in the window for a conversion, in the recent segments otherwise."""

@@ -9,9 +9,11 @@ Any commit or fsync error raises `StoreBroken`: the process must stop and a fres
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
+
+import msgspec
 
 from ebbgate.audit.entry import Entry
 from ebbgate.model import EMPTY, Outcome
@@ -27,8 +29,7 @@ class Appended(StrEnum):
     DUPLICATE = "duplicate"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class NewEvent:
+class NewEvent(msgspec.Struct, frozen=True):
     """One decided event. Keys are 16-byte HMACs: no personal data in clear reaches an index."""
 
     key: bytes  #: HMAC(site, event id): finds the event's story
@@ -41,10 +42,12 @@ class NewEvent:
     ]  #: destination → what may leave, less `shared`; sealed by the store. With `shared` it never changes
     entry: Entry  #: the decision entry
     duplicate_entry: Callable[[], Entry]  #: made only when it turns out to be a duplicate
-    held: Mapping[str, bytes] = field(default_factory=lambda: EMPTY)  #: parked until the visitor decides
+    held: Mapping[str, bytes] = EMPTY  #: parked until the visitor decides
     held_until_ms: int = 0
     conversion: bool = False  #: claims are kept for the whole duplicate window, not only in recent segments
     shared: bytes = b""  #: what every payload begins with; events with the same `payloads` object may keep that once
+
+    __repr__ = object.__repr__  # shows no value
 
 
 @dataclass(frozen=True, slots=True)

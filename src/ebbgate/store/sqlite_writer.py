@@ -234,11 +234,10 @@ class Writer:
         state = self._state
         number = state.active.last_id + len(rows.events) + 1
         window, conversion = state.window, event.conversion
-        for key in event.checks:
-            if key in fresh or window.claimed(key, conversion=conversion):
-                self._log(event.duplicate_entry(), event.key, rows)
-                rows.events.append((number, rows.log[-1][0], event.at_ms, 0, event.key, event.subject))
-                return Appended.DUPLICATE
+        if not fresh.isdisjoint(event.checks) or window.any_claimed(event.checks, conversion=conversion):
+            self._log(event.duplicate_entry(), event.key, rows)
+            rows.events.append((number, rows.log[-1][0], event.at_ms, 0, event.key, event.subject))
+            return Appended.DUPLICATE
         self._log(event.entry, event.key, rows)
         mask = 0
         if event.payloads:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import rfc8785
+from msgspec import structs
 
 from ebbgate.audit import entry as entries
 from ebbgate.audit.canonical import EntryError, decode, encode
@@ -95,7 +96,9 @@ def test_commitments_open_with_their_opening_only(kind: str) -> None:
 
 def test_nothing_of_the_person_is_in_a_decision() -> None:
     """Neither the event's id, its values, its subject nor a name of the site's own making stands in the entry."""
-    event = replace(EVENT, id="canary-id", name="canary_event", dialect="native", fields={"user.email": "canary@example.com"})
+    event = structs.replace(
+        EVENT, id="canary-id", name="canary_event", dialect="native", fields={"user.email": "canary@example.com"}
+    )
     mine = (replace(DECISIONS[0], fields=("event.id", "properties.canary"), removed=("properties.canary2", "user.email")),)
     entry = decided(event, mine, subject=b"canary-subject!!")
     stored = entry.encode(1)
@@ -165,8 +168,8 @@ def test_the_longest_decision_fits() -> None:
         lambda: decided(entropy=bytes(95)),
         lambda: decided(decisions=(replace(DECISIONS[0], policy="ab" * 32), replace(DECISIONS[1], policy="cd" * 32))),
         lambda: decided(decisions=(replace(DECISIONS[0], rule="a\nb"),)),
-        lambda: decided(replace(EVENT, site="a\x00b")),
-        lambda: decided(replace(EVENT, id="\ud800")),
+        lambda: decided(structs.replace(EVENT, site="a\x00b")),
+        lambda: decided(structs.replace(EVENT, id="\ud800")),
         lambda: decision(
             EVENT, DECISIONS, Consent(Model.OPT_IN, {"": next(iter(CONSENT.purposes.values()))}), Place(), node="n", key=b"",
             subject=b"", entropy=ONE * 3,

@@ -86,7 +86,7 @@ def _render(clean: CleanEvent, settings: DestinationSettings) -> Row:
 
 
 #: Workers sleep in real time: their pauses are short.
-QUICK = Limits(fresh_s=600, poll_s=0.005, base_s=0.02, gap_s=0.005, margin_s=1.0, cursor_s=1.0, full_s=0.01, observe_s=0.02)
+QUICK = Limits(poll_s=0.005, base_s=0.02, gap_s=0.005, margin_s=1.0, cursor_s=1.0, full_s=0.01, observe_s=0.02)
 
 
 class Middle:

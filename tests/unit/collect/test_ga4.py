@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from ebbgate.collect import ga4_hits, ga4_protocol
 from ebbgate.collect.dialect import parse

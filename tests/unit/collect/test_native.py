@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from ebbgate.collect import native_values
 from ebbgate.collect.consent_object import NO_SIGNALS, read_consent
 from ebbgate.collect.native import parse_body, parse_event
 from ebbgate.collect.times import iso, parse_time
 from ebbgate.errors import EventError, RequestError
+from ebbgate.fields import FIELDS, Kind
 from ebbgate.model import Event, Signals, Trust
 
 NOW = 1_795_300_290_000  # 2026-11-21T22:31:30Z
@@ -195,6 +197,7 @@ def test_an_event_without_id_gets_one_of_its_content() -> None:
     """The same content has the same id, other content another: a retried request stays a duplicate."""
     one, two, other = (parse({"event": "page_view", "page": {"title": t}})[0].id for t in ("a", "a", "b"))
     assert one == two != other
+    assert parse({"event": "page_view", "id": "", "page": {"title": "a"}})[0].id.startswith("ev_")
 
 
 def test_reads_batches_and_keeps_the_good_events() -> None:
@@ -274,3 +277,79 @@ def test_products_of_a_known_form_are_still_looked_at() -> None:
     assert items({**whole, "name": ""}) == ({"id": "sku", "price": 6},)
     with pytest.raises(EventError):
         items({**whole, "price": "6"})
+
+
+def test_values_of_every_type_are_taken_or_refused_by_the_kind_of_their_field() -> None:
+    """Each field of the table with each type of JSON: taken as it is, as text of a number, left out, or refused; nothing else."""
+    refusal = object()
+    samples: list[Any] = ["x", "", 7, 0, 7.5, True, False, None, [], {}]
+    for path, known in FIELDS.items():
+        group, _, part = path.partition(".")
+        if group == "event" or known.kind is Kind.ITEMS:
+            continue
+        for value in samples:
+            taken: Any = refusal
+            if value is None or value == "":
+                taken = None
+            elif known.kind is Kind.TEXT and type(value) in (str, int):
+                taken = str(value)
+            elif (known.kind is Kind.NUMBER and type(value) in (int, float)) or (
+                known.kind is Kind.BOOLEAN and type(value) is bool
+            ):
+                taken = value
+            body = {"event": "page_view", group: {part: value}}
+            if taken is refusal:
+                assert refused(body, Trust.SERVER).code == "field_type", (path, value)
+            else:
+                found = parse(body, Trust.SERVER)[0].fields.get(path)
+                assert (type(found), found) == (type(taken), taken), (path, value)
+
+
+@pytest.mark.parametrize(
+    ("product", "taken"),
+    [
+        ({"id": "a", "price": 1, "quantity": 2.5}, {"id": "a", "price": 1, "quantity": 2.5}),
+        ({"id": 7, "name": "", "brand": None, "price": 0, "else": [1]}, {"id": "7", "price": 0}),
+        ({"else": "x"}, {}),
+        ({}, {}),
+        ({"id": "a", "price": "6"}, None),
+        ({"id": "a", "price": True}, None),
+        ({"id": True}, None),
+        ({"name": 1.5}, None),
+        ({"name": {}}, None),
+    ],
+)
+def test_products_keep_known_keys_of_the_right_type(product: dict[str, Any], taken: dict[str, Any] | None) -> None:
+    """Unknown keys and empty values go, numbers as ids become text, any other wrong type is an error; the sender's own object stays."""
+    before = dict(product)
+    body = {"event": "purchase", "order": {"items": [{"id": "first"}, product]}}
+    if taken is None:
+        assert refused(body).code == "field_type"
+    else:
+        assert parse(body)[0].fields["order.items"] == ({"id": "first"}, taken)
+    assert product == before
+
+
+def test_a_property_is_found_again_under_its_own_path_only() -> None:
+    """A name seen at the top is not taken for the same name deeper down, nor the other way round, nor a bad one for a good one."""
+    for _ in range(2):
+        fields = parse({"event": "x", "properties": {"p": 1, "properties": {"p": 2, "q": 3}, "q": 4}})[0].fields
+        found = {path: value for path, value in fields.items() if path.startswith("properties.")}
+        assert found == {"properties.p": 1, "properties.properties.p": 2, "properties.properties.q": 3, "properties.q": 4}
+        assert refused({"event": "x", "properties": {"p": 1, "p.q": 2}}).code == "property_name"
+
+
+def test_names_of_properties_are_remembered_within_bounds() -> None:
+    """However many names strangers make up, no more than so many are kept."""
+    for number in range(3):
+        for start in range(0, 2 * native_values._MAX_PLAIN, 200):
+            parse({"event": "x", "properties": {f"b{number}_{start + n}": 1 for n in range(200)}})
+            assert len(native_values._plain_paths) <= native_values._MAX_PLAIN
+
+
+def test_what_the_event_states_wins_over_its_address() -> None:
+    """The address fills in what is not stated, after it, and changes nothing that is."""
+    page = {"url": "https://shop.example/?utm_source=mail&utm_medium=email"}
+    fields = parse({"event": "x", "page": page, "campaign": {"source": "own"}})[0].fields
+    assert (fields["campaign.source"], fields["campaign.medium"]) == ("own", "email")
+    assert list(fields)[-1] == "campaign.medium"

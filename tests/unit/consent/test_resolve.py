@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from ebbgate.consent.evidence import SOURCES
 from ebbgate.consent.resolve import resolve
@@ -135,9 +136,9 @@ def test_only_listed_sources_count() -> None:
     unread = [reading for reading in consent.readings if reading.signal != "event"]
     assert len(unread) == 7
     assert {reading.says for reading in unread} == {"not read by this policy"}
-    assert states(replace(everything, gpc=True), rules) == (G, D)
+    assert states(structs.replace(everything, gpc=True), rules) == (G, D)
     assert states(everything, replace(EU, read_from=("tcf",))) == (D, D)
-    assert states(replace(everything, tcf=None), replace(EU, read_from=("tcf",))) == (U, U)
+    assert states(structs.replace(everything, tcf=None), replace(EU, read_from=("tcf",))) == (U, U)
 
 
 def test_every_source_is_readable() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 import pytest
+from msgspec import structs
 
 from ebbgate.consent.evidence import NOT_READ, SOURCES
 from ebbgate.consent.resolve import Resolver, resolve
@@ -198,7 +199,7 @@ def test_the_first_source_listed_decides_against_later_ones() -> None:
     tcf_first = replace(EU, if_sources_disagree="first_listed", read_from=("tcf", "event", "gpc"))
     assert resolve(said, GERMANY, event_first, NOW_MS).state("analytics") is G
     assert resolve(said, GERMANY, tcf_first, NOW_MS).state("analytics") is D
-    bound = replace(said, gpc=True)
+    bound = structs.replace(said, gpc=True)
     assert resolve(bound, GERMANY, event_first, NOW_MS).state("advertising") is D
     assert resolve(bound, GERMANY, event_first, NOW_MS).state("analytics") is G
     assert resolve(Signals(), GERMANY, event_first, NOW_MS).state("analytics") is U

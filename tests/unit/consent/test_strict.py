@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from ebbgate.app import facts_of
 from ebbgate.consent import gpp_us
@@ -95,5 +96,5 @@ def test_a_publisher_segment_does_not_count_where_its_carrier_does_not() -> None
     _, in_gpp, in_cookie = carriers(Tc(publisher=(1, 8)).encode())
     assert analytics(in_gpp, ("tcf_publisher", "cmp_cookie")) is U
     assert analytics(in_cookie, ("tcf_publisher", "gpp")) is U
-    granted = replace(in_gpp, gpp=gpp([(2, Tc(purposes=(1, 8), publisher=(1, 8)).encode())]), gpp_sid=(0,))
+    granted = structs.replace(in_gpp, gpp=gpp([(2, Tc(purposes=(1, 8), publisher=(1, 8)).encode())]), gpp_sid=(0,))
     assert analytics(granted, ("tcf_publisher", "gpp")) is U

@@ -28,10 +28,8 @@ from ebbgate.store.sqlite import SqliteStore
 from tests.unit.deliver.fakes import clean_event, plan, policies
 
 SUBJECT = b"s" * 16
-#: Everything a hundred times faster than in a real house, but the life of the gate's word, which a slow machine must not outlive.
-#: A request's deadline is the lane's.
+#: Everything a hundred times faster than in a real house; the deadline of a request is the lane's.
 QUICK = Limits(
-    fresh_s=600,
     poll_s=0.02,
     base_s=0.0005,
     gap_s=0.01,

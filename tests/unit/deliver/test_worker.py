@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from ebbgate.audit.entry import admin_action, consent_changed
 from ebbgate.deliver.breaker import State
@@ -96,8 +97,8 @@ async def test_what_cannot_be_rendered_ends_alone(tmp_path: Path) -> None:
         await house.post([1, 2])
         await house.post([3], name="unmapped")
         await house.post([4], name="explodes")
-        garbled = replace(new_event(5, []), payloads={"sink": b"\xff not an event"})
-        elsewhere = replace(new_event(6, []), payloads={"sink": new_event(6, [fresh(6, "other")]).payloads["other"]})
+        garbled = structs.replace(new_event(5, []), payloads={"sink": b"\xff not an event"})
+        elsewhere = structs.replace(new_event(6, []), payloads={"sink": new_event(6, [fresh(6, "other")]).payloads["other"]})
         await house.store.append([garbled, elsewhere])
         house.numbers |= {5: {"sink"}, 6: {"sink"}}
         house.runner.wake()

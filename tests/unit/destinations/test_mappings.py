@@ -69,6 +69,20 @@ def test_x_never_gets_address_and_agent_alone() -> None:
     assert len(rendered("x", {**native, "click": {"twclid": "t"}})["identifiers"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ({"country": "DE", "region": "DE-BE"}, {"country_id": "DE", "region_id": "DE-BE"}),
+        ({"country": "Germany", "region": "Berlin"}, {"country_id": "DE"}),
+        ({"country": "nowhere", "region": "de-be"}, None),
+    ],
+)
+def test_ga4_is_told_codes_of_places_or_nothing(place: dict[str, str], told: dict[str, str] | None) -> None:
+    """Google refuses a request whose country or region is no ISO code, and with it all events of the request."""
+    native = {"event": "page_view", "visitor": {"client_id": "1.2"}, "place": place}
+    assert rendered("ga4", native)["top"].get("user_location") == told
+
+
 def test_ga4_rows_of_two_people_never_share_a_request() -> None:
     """Client, user, consent and device stand once in a request, so they are the key of a batch."""
     key = load("ga4").batch_key

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from ebbgate.errors import PolicyError
 from ebbgate.model import ConsentState, Event, Reason, Value, Verdict
@@ -88,7 +89,7 @@ def test_an_event_without_its_time_is_made_coarser_too() -> None:
     """A time that is not there is not cut, and nothing is raised."""
     rules = policy(f"  ga4: {{{FREE}, send: [event, order.value], generalise: {{time: day}}}}")
     whole = event({"order.value": 1})
-    happened: Event = replace(whole, fields={"order.value": 1})
+    happened: Event = structs.replace(whole, fields={"order.value": 1})
     (decision,) = decide(happened, consent(), rules, ("ga4",))
     found = clean(happened, decision, rules, consent(), pseudonym=pseudonym)
     assert found.fields == {"order.value": 1}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ebbgate.model import Consent, Place, Value
+from ebbgate.model import Consent, Event, Place, Trust, Value
+from ebbgate.pipeline import NO_POLICY
 from ebbgate.policy import shapes
 from ebbgate.policy.authored import PolicyWords
 from ebbgate.policy.decide import decide
@@ -44,6 +45,49 @@ def test_events_are_counted_by_kind_and_field() -> None:
     assert "@example" not in repr((fields, traffic))
     assert "99.5" not in repr((fields, traffic))
     assert summed(seen.take(), NOW_MS) == ([], [])
+
+
+def test_whatever_tells_kinds_apart_is_counted_apart() -> None:
+    """Name, country, region, a purpose's state and the paths each make a kind; where the place is known from does not."""
+    seen = Observations()
+    yes, no = consent(analytics=GRANTED, advertising=DENIED), consent(analytics=GRANTED, advertising=GRANTED)
+    for _ in range(2):
+        see(seen, {}, yes)
+        see(seen, {}, yes, name="refund")
+        see(seen, {}, yes, place=Place("FR", "DE-BE", "header"))
+        see(seen, {}, yes, place=Place("DE", "DE-BY", "header"))
+        see(seen, {}, no)
+        see(seen, {"order.value": 1}, yes)
+    see(seen, {}, yes, place=Place("DE", "DE-BE", "server"))
+    _, traffic = summed(seen.take(), NOW_MS)
+    assert sorted(t.situation.count for t in traffic) == [2, 2, 2, 2, 2, 3]
+    assert {t.situation.states for t in traffic} == {
+        tuple((name, said.state) for name, said in one.purposes.items()) for one in (yes, no)
+    }  # fmt: skip
+
+
+def test_sites_and_policies_are_counted_apart() -> None:
+    """The same event at another site is another row; after a change of policy a field's row names who got it under either."""
+    seen = Observations()
+    yes, happened = consent(analytics=GRANTED), event({"order.value": 1})
+    tighter = policies(TEXT.replace("ga4: {needs: [analytics]", "ga4: {needs: [advertising]")).policies[0]
+    seen.see(happened, DE, yes, decide(happened, yes, tighter, ("ga4", "meta")))
+    seen.see(happened, DE, yes, decide(happened, yes, RULES, ("ga4", "meta")))
+    elsewhere = Event("A-1009", "purchase", NOW_MS, NOW_MS, "blog", "native", Trust.BROWSER, happened.fields)
+    seen.see(elsewhere, DE, yes, decide(elsewhere, yes, tighter, ("ga4", "meta")))
+    fields, traffic = summed(seen.take(), NOW_MS)
+    found = {f.site: (f.count, dict(f.destinations)) for f in fields if f.path == "order.value"}
+    assert found == {happened.site: (2, {"ga4": "a.yaml:11"}), "blog": (1, {})}
+    assert {t.site: t.situation.count for t in traffic} == {happened.site: 2, "blog": 1}
+
+
+def test_without_a_policy_equal_events_are_one_kind() -> None:
+    """Events that no policy governs are counted too, all of them in one place."""
+    seen = Observations()
+    for _ in range(3):
+        happened = event({"order.value": 1})
+        seen.see(happened, Place(), NO_POLICY, decide(happened, NO_POLICY, None, ("ga4", "meta")))
+    assert len(seen.take().kinds) == 1
 
 
 @pytest.mark.parametrize(
