@@ -93,7 +93,8 @@ class Runner:
             limits=limits or Limits(),
         )
         self._lanes = {lane.name: lane for lane in lanes}
-        self._workers = {name: Worker(self._around, lane) for name, lane in self._lanes.items()}
+        self._untold: set[str] = set()
+        self._workers = {name: Worker(self._around, lane, self._untold) for name, lane in self._lanes.items()}
         self._tasks: list[asyncio.Task[None]] = []
         self._observer: asyncio.Task[None] | None = None
         self._broken: asyncio.Event = asyncio.Event()
@@ -105,6 +106,8 @@ class Runner:
 
     def wake(self, destinations: Collection[str] | None = None) -> None:
         """New deliveries for these destinations, or for any."""
+        if not self._untold:  # every request comes here, and mostly all workers have work
+            return
         for name in self._workers if destinations is None else destinations:
             worker = self._workers.get(name)
             if worker is not None:
@@ -144,6 +147,7 @@ class Runner:
         """
         for worker in self._workers.values():
             worker.stop()
+        self._around.pace.end()
         if self._observer is not None:
             self._observer.cancel()
         if self._tasks:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from time import perf_counter
 from typing import Final
 
 from ebbgate import log
@@ -17,6 +16,7 @@ from ebbgate.deliver.attempt import Attempts
 from ebbgate.deliver.breaker import State
 from ebbgate.deliver.lane import Figures, Lane, Surroundings
 from ebbgate.deliver.load import Load, Progress
+from ebbgate.deliver.pace import Stint
 from ebbgate.deliver.prepare import Item, prepare
 from ebbgate.deliver.retry import backoff_s, may_repeat
 from ebbgate.errors import LeaseLost, StoreBroken, StoreFull
@@ -26,26 +26,33 @@ from ebbgate.store.protocol import Chunk, Lease, OpenAttempt, Result
 _NO_TOKEN: Final = -1
 SLICE: Final = 64  #: rows prepared without a pause, about 2 ms
 FAR: Final = 1_000  #: positions; a cursor so far behind is moved at once
+ROW_S: Final = 0.0005  #: of the event loop for one row, as long as nothing was measured
 
 
 class Worker:
     """Delivers for one destination until stopped."""
 
-    def __init__(self, around: Surroundings, lane: Lane) -> None:
+    def __init__(self, around: Surroundings, lane: Lane, untold: set[str] | None = None) -> None:
+        """`untold`: shared by all workers; holds this one's name as long as a call of `wake` would tell it anything."""
         self._around = around
         self._lane = lane
         self.figures = Figures()
         self._attempts = Attempts(around, lane, self.figures)
         self._wake = asyncio.Event()
+        self._untold: set[str] = set() if untold is None else untold
+        self._untold.add(lane.name)
         self._stopping = asyncio.Event()
         self._lease: Lease | None = None
         self._recovered = _NO_TOKEN  #: the lease token under which open attempts were closed
+        self._stint = Stint(around.pace)
+        self._row_s = ROW_S  #: what a row takes of the event loop, the newest chunk counting most
         self._cursor = 0  #: how far it is known to be
         self._followed_s = 0.0
         self._gather_until_s = 0.0  #: what comes before is looked at together: a request of many costs little more than of one
 
     def wake(self) -> None:
         """There is something to deliver."""
+        self._untold.discard(self._lane.name)
         self._wake.set()
 
     def stop(self) -> None:
@@ -109,12 +116,14 @@ class Worker:
             self.figures.state = "gathering"
             await self._idle(linger_s, wakeable=False)
             return True
+        await self._stint.begin()  # before all else: neither the lease nor the gate's word may grow old in a pause
         self._wake.clear()
+        self._untold.add(self._lane.name)
         lease = await self._hold()
         if lease is None:
             self.figures.state = "no_lease"
             return False
-        most = self._lane.chunk(self._around.limits.chunk)
+        most = self._most()
         chunk = await self._around.store.due(lease, limit=most, now_ms=self._around.watch.steady_ms())
         if not chunk.queued:
             self.figures.state = "idle"
@@ -122,7 +131,12 @@ class Worker:
         self.figures.state = "sending"
         if len(chunk.queued) < most:
             self._gather_until_s = began_s + self._around.limits.linger_s
-        return await self._work(chunk, lease)
+        return await self._stint.timed(self._work(chunk, lease))
+
+    def _most(self) -> int:
+        """Rows to read now: a full chunk, or as many as one turn is enough for while requests crowd the event loop."""
+        most, room = self._lane.chunk(self._around.limits.chunk), self._stint.room(self._row_s)
+        return most if room is None else min(most, max(self._lane.requests, room))
 
     async def _hold(self) -> Lease | None:
         """The lease, renewed when half of it is over; what a lost one left open is closed first."""
@@ -146,15 +160,13 @@ class Worker:
 
     async def _work(self, chunk: Chunk, lease: Lease) -> bool:
         progress = Progress(len(chunk.queued), chunk.scanned_to)
-        before = self.figures.requests
+        before, taken_s = self.figures.requests, self._stint.taken_s
         look = await self._attempts.look({q.subject for q in chunk.queued})
         items: list[Item] = []
         results: list[Result] = []
         for start in range(0, len(chunk.queued), SLICE):
-            await self._around.pace.turn()  # a chunk must not hold the event loop
-            began_s = perf_counter()
+            await self._stint.go_on()  # a chunk must not hold the event loop
             ready, over = prepare(chunk.queued[start : start + SLICE], self._lane.destination, self._lane.settings, look.present)
-            self._around.pace.spent(perf_counter() - began_s)
             items += ready
             results += over
         await self._attempts.settle(lease, results, progress)
@@ -166,6 +178,7 @@ class Worker:
                     tasks.create_task(self._drain(loads, lease, progress))
         except BaseExceptionGroup as group:
             raise _worst(group) from None
+        self._row_s += (max(1e-6, (self._stint.taken_s - taken_s) / len(chunk.queued)) - self._row_s) / 2
         if progress.complete:
             await self._attempts.settle(lease, [], progress)
             self._cursor = max(self._cursor, chunk.scanned_to)
@@ -176,8 +189,8 @@ class Worker:
     async def _drain(self, loads: deque[Load], lease: Lease, progress: Progress) -> None:
         while loads and self._attempts.may_begin(lease):
             load = loads.popleft()
-            await self._around.pace.turn()
-            await self._around.pace.timed(self._attempts.deliver(load, lease, progress))
+            await self._stint.go_on()
+            await self._stint.timed(self._attempts.deliver(load, lease, progress))
 
     async def _recover(self, lease: Lease) -> None:
         """Close what an earlier process began and did not finish: perhaps processed (specs/reliability.md §2.3)."""
