@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
-from time import perf_counter, thread_time
+from time import perf_counter, process_time, thread_time
 from typing import Any, Final, TypeVar
 
 SHARE: Final = 0.03  #: of the event loop, while the intake is busy; the store's threads take about half as much for it again
 STINT_S: Final = 0.03  #: of the event loop in one turn: enough for a large request, or for a handful of small ones
-CROWDED_S: Final = 0.0002  #: a round of the event loop that takes so long had a request to answer; with less it had nothing to do
+FULL: Final = 0.6  #: of one processor, by all threads of the process: from there on requests leave no time to spare for long
+WINDOW_S: Final = 0.1  #: the least time over which that is measured
 LOOK_S: Final = 0.05  #: how often a delivery that waits looks whether the intake is still busy
 MOST_S: Final = 2.0  #: the longest pause before a turn: whatever a step took, each destination goes on
-_NEWEST: Final = 0.1  #: weight of the newest look at the loop: single quiet moments, such as waits for the disk, say little
-_FULL: Final = 1 / 3  #: of the looks that found the loop at work: from there on it has no time to spare
 
 T = TypeVar("T")
 
@@ -26,12 +25,20 @@ T = TypeVar("T")
 class Pace:
     """One for all workers of a gateway."""
 
-    def __init__(self, busy: Callable[[], bool] = lambda: False, *, clock: Callable[[], float] = perf_counter) -> None:
-        """`busy`: requests wait. `clock`: seconds of any kind that only grow."""
+    def __init__(
+        self,
+        busy: Callable[[], bool] = lambda: False,
+        *,
+        clock: Callable[[], float] = perf_counter,
+        used: Callable[[], float] = process_time,
+    ) -> None:
+        """`busy`: requests wait. `clock`: seconds of any kind that only grow; `used`: processor time of the process, seconds."""
         self._busy = busy
         self._clock = clock
+        self._used = used
         self._next_s = 0.0
-        self._full = 1.0  #: share of the looks, the newest counting most, that found work for the whole loop
+        self._load = 1.0  #: of one processor, in the last window
+        self._window = (clock(), used())  #: when it began, and what was used until then
         self._ended = False
         self._queue = asyncio.Lock()  #: gives turns in the order in which they were asked for
 
@@ -42,8 +49,8 @@ class Pace:
             self._next_s = min(now + MOST_S, max(self._next_s, now) + seconds * (1 / SHARE - 1))
 
     def crowded(self) -> bool:
-        """True while requests wait and leave no time to spare, as far as the last looks tell."""
-        return self._full >= _FULL and not self._ended and self._busy()
+        """True while requests wait and, as far as the last window tells, leave no time to spare."""
+        return self._load >= FULL and not self._ended and self._busy()
 
     def end(self) -> None:
         """No pauses any more: the workers stop, and none of them must wait for its turn to do so."""
@@ -52,24 +59,28 @@ class Pace:
     async def turn(self) -> None:
         """Until deliveries may take more of the event loop; at least what is ready to run goes first.
 
-        Where requests only wait for the disk, the loop has time to spare, and a queue must not grow for that.
+        Where requests leave a processor idle, as when they wait for the disk, deliveries pay nothing: no queue must grow for that.
         """
         async with self._queue:
             while True:
-                await self._look()
+                await asyncio.sleep(0)
+                self._look()
                 wait_s = self._next_s - self._clock()
                 if wait_s <= 0 or not self.crowded():
                     return
                 await asyncio.sleep(min(wait_s, LOOK_S))
 
-    async def _look(self) -> None:
-        """Lets one round of the event loop pass and remembers whether it was a long one."""
-        began_s = self._clock()
-        await asyncio.sleep(0)
+    def _look(self) -> None:
+        """Measure, once a window, how much of a processor the process takes."""
+        now, used = self._clock(), self._used()
+        since, before = self._window
         if not self._busy():
-            self._full = 1.0  # of the next rush nothing is known
+            self._load = 1.0  # of the next rush nothing is known
+        elif now - since >= WINDOW_S:
+            self._load = (used - before) / (now - since)
         else:
-            self._full += _NEWEST * ((self._clock() - began_s >= CROWDED_S) - self._full)
+            return
+        self._window = (now, used)
 
 
 class Stint:

@@ -20,8 +20,8 @@ from tests.unit.deliver.rig import QUICK, events_of, lane_to, open_house
 
 @pytest.fixture(autouse=True)
 def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every round of the event loop counts as a long one."""
-    monkeypatch.setattr(pace_module, "CROWDED_S", 0.0)
+    """However little the process does, it counts as full."""
+    monkeypatch.setattr(pace_module, "FULL", 0.0)
 
 
 async def test_every_destination_goes_on_however_crowded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ebbgate.deliver import pace as pace_module
-from ebbgate.deliver.pace import LOOK_S, MOST_S, SHARE, STINT_S, Pace, Stint
+from ebbgate.deliver.pace import FULL, LOOK_S, MOST_S, SHARE, STINT_S, WINDOW_S, Pace, Stint
 
 
 class Hand:
@@ -23,8 +23,8 @@ class Hand:
 
 @pytest.fixture(autouse=True)
 def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every round of the event loop counts as a long one, but where a test says otherwise."""
-    monkeypatch.setattr(pace_module, "CROWDED_S", 0.0)
+    """However little the process does, it counts as full, but where a test says otherwise."""
+    monkeypatch.setattr(pace_module, "FULL", 0.0)
 
 
 async def waits(pace: Pace) -> bool:
@@ -129,47 +129,47 @@ async def test_the_pause_ends_with_the_rush() -> None:
     await asyncio.wait_for(turn, MOST_S / 2)
 
 
-async def test_a_loop_with_time_to_spare_pauses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests that mostly wait for the disk leave the loop to deliveries; those that fill most of its rounds do not."""
-    pace = Pace(lambda: True, clock=(clock := Hand()))
+async def look(pace: Pace, clock: Hand, used: Hand, load: float) -> None:
+    """A window in which the process takes so much of a processor."""
+    clock.now += WINDOW_S * 1.01
+    used.now += WINDOW_S * 1.01 * load
+    await waits(pace)
 
-    async def look_at(full: float) -> None:
-        """Some more looks, of which so many find the loop at work."""
-        for number in range(60):
-            monkeypatch.setattr(pace_module, "CROWDED_S", 0.0 if number % 10 < full * 10 else 1.0)
-            await pace._look()
 
+async def test_a_processor_with_time_to_spare_pauses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that mostly wait for the disk leave the time to deliveries; those that fill a processor do not."""
+    monkeypatch.setattr(pace_module, "FULL", FULL)
+    clock, used = Hand(), Hand()
+    pace = Pace(lambda: True, clock=clock, used=used)
+    for load, full in ((FULL + 0.05, True), (FULL - 0.05, False), (1.3, True), (0.0, False)):
+        pace.spent(60)
+        await look(pace, clock, used, load)
+        assert await waits(pace) is full
+        assert pace.crowded() is full
+
+
+async def test_a_single_quiet_moment_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than a window of quiet, as while one commit is written, changes nothing."""
+    monkeypatch.setattr(pace_module, "FULL", FULL)
+    clock, used = Hand(), Hand()
+    pace = Pace(lambda: True, clock=clock, used=used)
     pace.spent(60)
-    await look_at(0.1)
+    await look(pace, clock, used, 1.0)
+    clock.now += WINDOW_S * 0.9
+    assert await waits(pace)
+    clock.now += WINDOW_S * 0.2
     assert not await waits(pace)
-    await look_at(0.7)
-    assert await waits(pace)
-    await look_at(0.0)
-    assert not await waits(pace)
-    assert clock.now == 100.0  # nothing of this was a matter of time
-
-
-async def test_a_single_quiet_moment_says_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full loop that has nothing to do for a few looks, as while one commit is written, still comes first."""
-    pace = Pace(lambda: True, clock=Hand())
-    pace.spent(60)
-    assert await waits(pace)
-    monkeypatch.setattr(pace_module, "CROWDED_S", 1.0)
-    for _ in range(5):
-        await pace._look()
-    assert await waits(pace)
 
 
 async def test_of_the_next_rush_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a calm, requests come first again until the loop is seen to have time to spare."""
-    busy = True
-    pace = Pace(lambda: busy, clock=Hand())
-    monkeypatch.setattr(pace_module, "CROWDED_S", 1.0)
-    for _ in range(60):
-        await pace._look()
+    """After a calm, requests come first again until they are seen to leave time to spare."""
+    monkeypatch.setattr(pace_module, "FULL", FULL)
+    busy, clock, used = True, Hand(), Hand()
+    pace = Pace(lambda: busy, clock=clock, used=used)
+    await look(pace, clock, used, 0.1)
     assert not pace.crowded()
     busy = False
-    await pace._look()
+    await look(pace, clock, used, 0.1)
     busy = True
     assert pace.crowded()
 

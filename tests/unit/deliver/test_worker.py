@@ -440,7 +440,7 @@ async def test_a_token_is_got_once_and_refreshed_once(tmp_path: Path) -> None:
 
 async def test_the_intake_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While requests wait to be answered, deliveries take several times as long as without; then they go on at full speed."""
-    monkeypatch.setattr("ebbgate.deliver.pace.CROWDED_S", 0.0)
+    monkeypatch.setattr("ebbgate.deliver.pace.FULL", 0.0)
     monkeypatch.setattr("ebbgate.deliver.pace.SHARE", 0.02)  # a plain difference also where the machine is slow
     busy = False
     took: list[float] = []
