@@ -112,6 +112,8 @@ TIER_2: Final[tuple[tuple[str, int, Any, int, Act, Outcome, Mapping[int, Outcome
     ("umami", 200, {"beep": "boop"}, 1, Act.DONE, REJECTED, {}),
     ("umami", 200, {"size": 2, "processed": 1, "errors": 1, "details": [{"index": 1, "response": {}}]}, 2, Act.DONE, DELIVERED,
      _rows(_1=REJECTED)),
+    ("umami", 200, {"size": 2, "processed": 1, "errors": 1, "details": {"index": 1}}, 2, UNKNOWN, DELIVERED, {}),
+    ("umami", 200, {"size": 2, "processed": 2, "details": "none"}, 2, UNKNOWN, DELIVERED, {}),
     ("piwik_pro", 200, None, 2, Act.DONE, UNVERIFIED, {}),
     ("bigquery", 200, {"kind": "x"}, 2, Act.DONE, DELIVERED, {}),
     ("bigquery", 200, {"insertErrors": [{"index": 1, "errors": [{"reason": "stopped"}]}]}, 2, Act.DONE, DELIVERED, _rows(_1=RETRY)),
@@ -145,6 +147,15 @@ def test_every_destination_of_tier_2_stands_in_the_table() -> None:
         "rudderstack", "snowplow", "bigquery", "s3", "kafka",
     }  # fmt: skip
     assert {case[0] for case in TIER_2} == tier_2
+
+
+@pytest.mark.parametrize("error", [{"details": []}, {"details": {"index": 0}}, {"code": 7}, "no", [0]])
+def test_an_error_of_microsoft_that_names_no_event_leaves_all_in_doubt(error: Any) -> None:
+    """A 200 with an error in a form that is not known says of no event that it was taken."""
+    content = msgspec.json.encode({"eventsReceived": 2, "error": error})
+    assert load("microsoft").classify(HttpResponse(200, {}, content), 2).act is UNKNOWN
+    fine = msgspec.json.encode({"eventsReceived": 2, "error": None})
+    assert load("microsoft").classify(HttpResponse(200, {}, fine), 2).act is Act.DONE
 
 
 def test_a_list_of_errors_by_index_is_read_as_braze_writes_it() -> None:

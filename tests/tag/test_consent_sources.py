@@ -131,7 +131,7 @@ BANNERS: dict[str, tuple[list[str], list[str], str, dict[str, bool] | None]] = {
         "window,axeptio", None,
     ),
     "usercentrics": ([], [], "window,UC_UI_CMP_EVENT", {"marketing": False, "analytics": True, "essential": True}),
-    "shopify": ([], [], "document,visitorConsentCollected", {"marketing": False, "analytics": True}),
+    "shopify": ([], [], "document,visitorConsentCollected", {"marketing": False, "analytics": True, "sale_of_data": False}),
 }  # fmt: skip
 APIS = """
 window.UC_UI = {open: true, isConsentRequired() { return this.open }, getServicesBaseInfo: () => [
@@ -141,13 +141,16 @@ window.Shopify = {customerPrivacy: {c: {marketing: '', analytics: '', preference
 """
 ANSWERED = {
     "usercentrics": "UC_UI.open = false;",
-    "shopify": "Shopify.customerPrivacy.c = {marketing: 'no', analytics: 'yes', preferences: ''};",
+    "shopify": "Shopify.customerPrivacy.c = {marketing: 'no', analytics: 'yes', preferences: '', sale_of_data: 'maybe'};",
 }
 
 
 @pytest.mark.parametrize("platform", list(BANNERS))
 async def test_a_click_on_a_banner_opens_the_gate_at_once(visit: Visit, platform: str) -> None:
-    """What a consent platform writes before the choice opens nothing; its visitor's click does, without waiting for the next watch."""
+    """What a consent platform writes before the choice opens nothing; its visitor's click does, without waiting for the next watch.
+
+    Of several services in a category one refusal is enough, and a word that is not known is one.
+    """
     before, after, announced, told = BANNERS[platform]
     written = "".join(f"document.cookie = '{cookie}; path=/';" for cookie in before)
     api = APIS if platform in ANSWERED else ""

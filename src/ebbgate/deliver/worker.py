@@ -32,15 +32,15 @@ ROW_S: Final = 0.0005  #: of the event loop for one row, as long as nothing was 
 class Worker:
     """Delivers for one destination until stopped."""
 
-    def __init__(self, around: Surroundings, lane: Lane, untold: set[str] | None = None) -> None:
+    def __init__(self, around: Surroundings, lane: Lane, untold: set[str]) -> None:
         """`untold`: shared by all workers; holds this one's name as long as a call of `wake` would tell it anything."""
         self._around = around
         self._lane = lane
         self.figures = Figures()
         self._attempts = Attempts(around, lane, self.figures)
         self._wake = asyncio.Event()
-        self._untold: set[str] = set() if untold is None else untold
-        self._untold.add(lane.name)
+        self._untold = untold
+        untold.add(lane.name)
         self._stopping = asyncio.Event()
         self._lease: Lease | None = None
         self._recovered = _NO_TOKEN  #: the lease token under which open attempts were closed

@@ -118,7 +118,7 @@ def classify(response: HttpResponse, n: int) -> Answer:
         return wire.by_status(response, n)
     answer = wire.decode(response)
     rows = wire.refused(wire.member(answer, "error", "details"), n)
-    if rows is None:
+    if rows is None or (wire.member(answer, "error") and not rows):
         return Answer(Act.UNKNOWN, reason="error_without_index")
     received = wire.member(answer, "eventsReceived")
     if isinstance(received, int) and received != n and received + len(rows) != n:

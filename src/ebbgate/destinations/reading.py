@@ -36,6 +36,7 @@ SEGMENT_NAMES: Final = {
 }
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
+MOST_MONEY: Final = 2**53  #: beyond it not even whole units are exact
 _REGION = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
 
 
@@ -67,7 +68,8 @@ def value(clean: CleanEvent) -> int | float | None:
 def worth(clean: CleanEvent) -> int | float | None:
     """`value`; of an event that states none but has a currency, what its products cost together: GA4's own definition (§1.1).
 
-    For platforms where an event is a conversion because the operator made it one. None when a product has no price.
+    For platforms where an event is a conversion because the operator made it one. None when a product has no price, and for a sum
+    that no shop has (JSON could not carry it).
     """
     stated = value(clean)
     if stated is not None or currency(clean) is None:
@@ -78,7 +80,7 @@ def worth(clean: CleanEvent) -> int | float | None:
         if isinstance(price, (str, bool)) or isinstance(count, (str, bool)) or price is None:
             return None
         total = round((total or 0) + price * count, 6)
-    return total
+    return total if total is not None and abs(total) <= MOST_MONEY else None
 
 
 def currency(clean: CleanEvent) -> str | None:

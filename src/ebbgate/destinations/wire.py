@@ -109,14 +109,16 @@ def by_status(response: HttpResponse, n: int, *, outcome: Outcome = Outcome.DELI
     return Answer(Act.PARK, reason=reason)  # 1xx and 3xx: misconfigured; a redirect is never followed
 
 
-def refused(errors: object, n: int, key: str = "index") -> dict[int, Outcome | Act] | None:
+def refused(errors: object, n: int) -> dict[int, Outcome | Act] | None:
     """Rows of `n` that a list of errors names by index, as REJECTED; None when one names none: then nothing is known of any row.
 
-    The partial failure of Braze, Microsoft, Mixpanel and Umami: the others were taken.
+    The partial failure of Microsoft, Mixpanel and Umami: the others were taken. `errors` None: the answer has no such list.
     """
     rows: dict[int, Outcome | Act] = {}
-    for error in errors if isinstance(errors, list) else []:
-        index = member(error, key)
+    if errors is not None and not isinstance(errors, list):
+        return None
+    for error in errors or ():
+        index = member(error, "index")
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < n:
             return None
         rows[index] = Outcome.REJECTED

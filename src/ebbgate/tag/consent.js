@@ -111,7 +111,7 @@ export function look() {
     try {
       const categories = {};
       // Of several services in a category, one refused is the category refused.
-      read().forEach(([k, v]) => v === "" || (categories[k] = v && v != "no" && categories[k] !== false));
+      read().forEach(([k, v]) => v === "" || (categories[k] = (v === true || v == "yes") && categories[k] !== false));
       if (Object.keys(categories)[0]) learn(i, { categories }, { ...categories, essential: 0 });
     } catch {
       // Not there, or not ready: it has not answered.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ebbgate.deliver.pace import Pace
 from ebbgate.demo.sink import RecordingSink
 from ebbgate.model import Outcome
 from tests.unit.deliver.fakes import destination
-from tests.unit.deliver.rig import QUICK, events_of, lane_to, open_house
+from tests.unit.deliver.rig import QUICK, House, events_of, lane_to, open_house
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +108,11 @@ async def test_in_a_calm_a_look_takes_a_full_chunk(tmp_path: Path, monkeypatch: 
     assert await _sizes(tmp_path, monkeypatch, busy=False) == [30]
 
 
+def resting(house: House, name: str) -> bool:
+    """True when that worker has nothing to do."""
+    return house.runner.states()[name].figures.state == "idle"
+
+
 async def test_a_worker_at_rest_hears_of_every_event(tmp_path: Path) -> None:
     """Calls that tell no worker anything cost nothing, and none that does is passed over: no event waits for the next look around."""
     limits = replace(QUICK, poll_s=3600.0, linger_s=0.0)
@@ -115,7 +121,7 @@ async def test_a_worker_at_rest_hears_of_every_event(tmp_path: Path) -> None:
         async with open_house(tmp_path, lanes, limits=limits) as house:
             for number in range(6):
                 name = ("one", "two")[number % 2]
-                await house.until(lambda name=name: house.runner.states()[name].figures.state == "idle", 30)  # type: ignore[misc]  # bound now
+                await house.until(partial(resting, house, name), 30)
                 before = house.ended(name)
                 await house.post([number], to=[name])
                 await house.until_ended(name, before + 1, 30)

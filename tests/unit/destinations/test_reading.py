@@ -38,6 +38,8 @@ def test_a_conversion_without_an_amount_is_worth_its_products() -> None:
     assert reading.worth(order(tea, {"id": "cup"})) is None
     assert reading.worth(order()) is None
     assert reading.worth(clean({"order": {"items": [tea]}})) is None
+    assert reading.worth(order({"id": "sun", "price": 2**53, "quantity": 2**53})) is None, "no JSON encoder takes that number"
+    assert reading.worth(order({"id": "sun", "price": 1e308, "quantity": 100})) is None
     assert reading.value(order(tea, cup)) is None, "analytics get no amount that nobody stated"
 
 
