@@ -141,8 +141,8 @@ class Gateway:
             clock_ms=now_ms,
             entropy=os.urandom,
             wake=self.runner.wake,
-            watch=self._watching(watch),
-            whole=watch is not None,
+            kind=self.recorder.kind,
+            watch=watch,
         )
         self.sites = Sites(settings.sites)
         self.visitors = Visitors(settings.server.trusted_proxies)
@@ -205,17 +205,6 @@ class Gateway:
             gpc_since=server.gpc_well_known,
             limits=self.limits,
         )
-
-    def _watching(self, watch: Callable[[Decided, Status], None] | None) -> Callable[[Decided, Status], None]:
-        """Counts every event that was taken, then shows it to whoever else watches."""
-
-        def see(decided: Decided, status: Status) -> None:
-            if status is Status.ACCEPTED:
-                self.recorder.see(decided.event, decided.place, decided.consent, decided.decisions)
-            if watch is not None:
-                watch(decided, status)
-
-        return see
 
     def _busy(self) -> bool:
         """True while requests queue up: deliveries leave the event loop to them (`deliver/pace.py`)."""

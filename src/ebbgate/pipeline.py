@@ -11,9 +11,8 @@ answer   only then                                     edge/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
 from typing import Final, TypeAlias
 
 import msgspec
@@ -33,7 +32,7 @@ from ebbgate.policy.clean import clean, dump
 from ebbgate.policy.decide import decide
 from ebbgate.policy.holder import PolicyHolder
 from ebbgate.policy.plan import Policy, PolicySet
-from ebbgate.policy.prepare import prepare
+from ebbgate.policy.shapes import Kind
 from ebbgate.policy.together import clean_all
 from ebbgate.store.keys import KeyRing, server_twin, split_subject
 from ebbgate.store.protocol import Appended, NewEvent, Store
@@ -45,6 +44,8 @@ MAX_ALIKE: Final = 1024  #: kinds of decisions that are counted apart before the
 NO_POLICY = Consent(Model.OPT_IN, EMPTY)
 
 
+#: Event, place, consent, decisions → where it counts once it is on disk.
+KindOf: TypeAlias = Callable[[Event, Place, Consent, tuple[Decision, ...]], Kind]
 #: (signals, place, now in ms) → the policy that governs the place, and the consent under it.
 Govern: TypeAlias = Callable[[Signals, Place, int], tuple[Policy | None, Consent]]
 
@@ -77,19 +78,14 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Taken(msgspec.Struct, frozen=True):
-    """The events of one request on their way to the disk."""
+    """The events of one request on their way to the disk: as little as is needed once they are there."""
 
-    answers: list[Decided | Receipt]  #: in the order of the request; a receipt for what is no event
+    receipts: list[Receipt]  #: in the order of the request, as if none came twice
     new: list[NewEvent]
+    kinds: list[tuple[tuple[Decision, ...], Kind]]  #: for each of `new`, what was decided, and where it counts
+    watched: list[Decided]  #: each of `new`, where somebody watches
     parked: list[bytes]  #: subjects of the events of which something is parked
     destinations: set[str]  #: that get something
-
-
-class _Alike(msgspec.Struct):
-    """Events about which the same was decided. Holding the decisions keeps their id theirs."""
-
-    decisions: tuple[Decision, ...]
-    count: int = 0
 
 
 class Pipeline:
@@ -107,13 +103,13 @@ class Pipeline:
         clock_ms: Callable[[], int],
         entropy: Callable[[int], bytes],
         wake: Callable[[Collection[str]], None],
+        kind: KindOf,
         watch: Callable[[Decided, Status], None] | None = None,
-        whole: bool = True,
     ) -> None:
-        """`watch` is told of each event once it is on disk: `whole`, or else with blank values, which then need not be kept so long."""
+        """`kind` says where an event counts. `watch` is told of each event once it is on disk, whole: it is kept so long for that."""
         self.durability = store.durability
         self._counts: dict[tuple[str, str], int] = {}
-        self._alike: dict[int, _Alike] = {}  # not in `_counts` yet, by the id of the decisions
+        self._alike: dict[int, Kind] = {}  # not in `_counts` yet, by the id of the decisions
         self._governed: tuple[Signals, Place, int, PolicySet, tuple[Policy | None, Consent]] | None = None
         self._policies = policies
         self._resolver = resolver
@@ -125,8 +121,8 @@ class Pipeline:
         self._clock_ms = clock_ms
         self._entropy = entropy
         self._wake = wake
+        self._kind = kind
         self._watch = watch
-        self._whole = whole
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:
@@ -147,12 +143,12 @@ class Pipeline:
             try:
                 taken = self._take(collected, subjects, place, now_ms, known, rooms)
                 del collected  # what was read of the events would only fill the processor's cache until they are on disk
-                stored = iter(await self._store.append(taken.new) if taken.new else ())
+                stored = await self._store.append(taken.new) if taken.new else ()
             finally:
                 self._choices.leave(rooms)
             for subject in taken.parked:
                 await self._choices.catch_up(seen, subject)
-            receipts = [self._receipt(one, stored) for one in taken.answers]
+            receipts = self._count_and_answer(taken, stored)
             self._wake(taken.destinations)
             return receipts
         finally:
@@ -163,14 +159,16 @@ class Pipeline:
     ) -> _Taken:
         """Everything about the events of a request up to the store. Room that is taken for what is parked is added to `rooms`."""
         random = self._entropy(NONCES * sum(c.event is not None for c in collected))
-        answers: list[Decided | Receipt] = []
+        receipts: list[Receipt] = []
         new: list[NewEvent] = []
+        kinds: list[tuple[tuple[Decision, ...], Kind]] = []
+        watched: list[Decided] = []
         parked: list[bytes] = []
         waking: dict[int, Mapping[str, bytes]] = {}  # events decided alike share the object: each is looked at once
         # One event whole before the next: its stages share work on it.
         for one, subject in zip(collected, subjects, strict=True):
             if one.event is None:
-                answers.append(Receipt(one.id, Status.INVALID, one.error))
+                receipts.append(Receipt(one.id, Status.INVALID, one.error))
                 continue
             decided, held = self._park(self.decide(one.event, one.signals, place, now_ms, subject, known), rooms)
             stored = self._to_store(decided, held, now_ms, random[NONCES * len(new) : NONCES * (len(new) + 1)])
@@ -178,8 +176,11 @@ class Pipeline:
             if held:
                 parked.append(subject)
             waking[id(stored.payloads)] = stored.payloads
-            answers.append(decided if self._whole else _without_values(decided))
-        return _Taken(answers, new, parked, {name for payloads in waking.values() for name in payloads})
+            kinds.append((decided.decisions, self._kind(decided.event, decided.place, decided.consent, decided.decisions)))
+            if self._watch is not None:
+                watched.append(decided)
+            receipts.append(Receipt(decided.event.id, Status.ACCEPTED))
+        return _Taken(receipts, new, kinds, watched, parked, {name for payloads in waking.values() for name in payloads})
 
     def decide(self, event: Event, signals: Signals, place: Place, now_ms: int, subject: bytes, known: Known) -> Decided:
         """Consent and policy for one event, under the one snapshot of policies in force and the visitor's recorded choices.
@@ -258,32 +259,47 @@ class Pipeline:
                 subject=decided.subject,
                 entropy=random,
             ),
-            duplicate_entry=partial(self._duplicate_entry, event.id, key, now_ms),  # not the event: that may go
+            duplicate_entry=self._duplicate_entry,
+            event_id=event.id,
             held=held,
             held_until_ms=now_ms + policy.consent.hold_for_s * 1000 if held and policy else 0,
             conversion=conversion,
         )
 
-    def _duplicate_entry(self, event_id: str, key: bytes, now_ms: int) -> Entry:
-        return duplicate(event_id=event_id, key=key, node=self._keys.node, at_ms=now_ms, entropy=self._entropy(32))
+    def _duplicate_entry(self, event: NewEvent) -> Entry:
+        return duplicate(event_id=event.event_id, key=event.key, node=self._keys.node, at_ms=event.at_ms, entropy=self._entropy(32))
 
-    def _receipt(self, one: Decided | Receipt, stored: Iterator[Appended]) -> Receipt:
-        if isinstance(one, Receipt):
-            self._count("event", one.status)
-            return one
-        status = Status.ACCEPTED if next(stored) is Appended.ACCEPTED else Status.DUPLICATE
-        if status is Status.DUPLICATE:
-            self._count("event", status)
-        else:
-            alike = self._alike.get(id(one.decisions))
-            if alike is None:
-                if len(self._alike) >= MAX_ALIKE:
-                    self._add_up()
-                alike = self._alike[id(one.decisions)] = _Alike(one.decisions)
-            alike.count += 1
+    def _count_and_answer(self, taken: _Taken, stored: Sequence[Appended]) -> list[Receipt]:
+        """What became of each event, counted, told to who watches, and put into the receipts."""
+        fresh = iter([appended is Appended.ACCEPTED for appended in stored])
+        kinds = iter(taken.kinds)
+        receipts = taken.receipts
+        for at, receipt in enumerate(receipts):
+            if receipt.status is Status.INVALID:
+                self._count("event", Status.INVALID)
+                continue
+            decisions, kind = next(kinds)
+            if next(fresh):
+                kind.count += 1
+                self._alike_to(decisions).count += 1
+            else:
+                receipts[at] = Receipt(receipt.id, Status.DUPLICATE)
+                self._count("event", Status.DUPLICATE)
         if self._watch is not None:
-            self._watch(one, status)
-        return Receipt(one.event.id, status)
+            told = iter(taken.watched)
+            for receipt in receipts:
+                if receipt.status is not Status.INVALID:
+                    self._watch(next(told), receipt.status)
+        return receipts
+
+    def _alike_to(self, decisions: tuple[Decision, ...]) -> Kind:
+        """Events about which just this was decided."""
+        alike = self._alike.get(id(decisions))
+        if alike is None:
+            if len(self._alike) >= MAX_ALIKE:
+                self._add_up()
+            alike = self._alike[id(decisions)] = Kind(decisions)
+        return alike
 
     def _count(self, what: str, how: str, n: int = 1) -> None:
         self._counts[what, how] = self._counts.get((what, how), 0) + n
@@ -294,14 +310,6 @@ class Pipeline:
             for d in alike.decisions:
                 self._count(d.destination, d.verdict, alike.count)
         self._alike.clear()
-
-
-def _without_values(decided: Decided) -> Decided:
-    """The same, but that the event's fields are blank and its subjects left out."""
-    event, policy = decided.event, decided.policy
-    blank = prepare(event, policy).blank if policy is not None else dict.fromkeys(event.fields, "")
-    names_only = Event(event.id, event.name, event.time_ms, event.received_ms, event.site, event.dialect, event.trust, blank)
-    return Decided(names_only, decided.subject, decided.place, policy, decided.consent, decided.decisions)
 
 
 def _without_holding(decided: Decided, reason: Reason) -> Decided:

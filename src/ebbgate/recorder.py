@@ -28,7 +28,7 @@ class Recorder:
         self._directory = None if url == "memory:" else sqlite_path(url).parent
         self._clock_ms = clock_ms
         self._seen = Observations()
-        self.see = self._seen.see  #: counts an event that was taken
+        self.kind = self._seen.kind  #: where an event counts once it is on disk
         self._records: Records | None = None
         self._unkept: dict[str, tuple[Mapping[str, bytes], int]] = {}  # digest → texts and time, until they are written
 

@@ -69,7 +69,7 @@ class TestAppend:
         await store.append([event(1)])
         bad = event(1)
 
-        def broken() -> Entry:
+        def broken(_: NewEvent) -> Entry:
             raise ValueError("cannot be made")
 
         both = [event(2), NewEvent(bad.key, bad.checks, bad.claims, b"", NOW, bad.payloads, bad.entry, broken)]

@@ -20,7 +20,6 @@ from ebbgate.model import Event, Place, RawRequest, Signals, Trust, Value
 from ebbgate.pipeline import Status
 from ebbgate.policy.plan import Everywhere
 from ebbgate.policy.prepare import prepare_fields
-from ebbgate.policy.shapes import Observations
 from ebbgate.store.memory import MemoryStore
 from ebbgate.store.protocol import Appended, NewEvent
 from tests.unit.choices.rig import GERMANY, Middle, event, opened
@@ -59,11 +58,12 @@ def collected(middle: Middle, *events: dict[str, Any]) -> list[Collected]:
 
 
 async def test_what_was_read_is_let_go_before_it_is_on_disk(tmp_path: Path) -> None:
-    """While the disk works nobody holds an event's values, unless somebody watches whole events; its paths are still told."""
+    """While the disk works nobody holds an event's values, unless somebody watches; what kind of event it is still counts."""
     for whole in (False, True):
         store = WaitingStore()
         async with opened(tmp_path, store=store) as middle:
-            middle.pipeline._whole = whole
+            if not whole:
+                middle.pipeline._watch = None
             found = collected(middle, event(1, consent=BOTH, page={"title": CANARY}), event(2), event(3, "other"))
             first = found[0].event
             assert first is not None
@@ -78,24 +78,19 @@ async def test_what_was_read_is_let_go_before_it_is_on_disk(tmp_path: Path) -> N
             assert (held() is not None) is whole
             store.go_on.set()
             assert [r.status for r in await task] == [Status.ACCEPTED] * 3
-            told = middle.decided[0].event
-            assert tuple(told.fields) == paths
-            assert (CANARY in told.fields.values()) is whole
+            counted = {key[-1]: kind.count for key, kind in middle.seen.take().kinds.items()}
+            assert (counted[paths], sum(counted.values())) == (1, 3)
+            assert [CANARY in one.event.fields.values() for one in middle.decided] == ([True, False, False] if whole else [])
 
 
-async def test_blank_events_are_recorded_like_whole_ones(middle: Middle) -> None:
-    """The record of what kinds of events came is the same whether the values were kept for it or not."""
-    await middle.post(event(1, consent=BOTH, page={"url": "https://shop.example/?a=b"}), event(2, properties={"color": "red"}))
-    middle.pipeline._whole = False
-    await middle.post(event(3, consent=BOTH, page={"url": "https://shop.example/?a=b"}), event(4, properties={"color": "red"}))
-    records = []
-    for half in (middle.decided[:2], middle.decided[2:]):
-        seen = Observations()
-        for one in half:
-            seen.see(one.event, one.place, one.consent, one.decisions)
-        records.append(sorted((key[1:], kind.count) for key, kind in seen.take().kinds.items()))
-    assert len(records[0]) == 2
-    assert records[0] == records[1]
+async def test_what_is_taken_twice_counts_once(middle: Middle) -> None:
+    """A kind counts the events that are on disk: no duplicate, nothing that was refused, and not again after a reading."""
+    await middle.post(event(1, consent=BOTH), event(2, consent=BOTH), event(1, consent=BOTH))
+    assert [kind.count for kind in middle.seen.take().kinds.values()] == [2]
+    await middle.post(event(1, consent=BOTH))
+    assert not middle.seen.take().kinds
+    await middle.post(event(3, consent=BOTH))
+    assert [kind.count for kind in middle.seen.take().kinds.values()] == [1]
 
 
 @pytest.mark.parametrize("most", [1, 1024])
@@ -156,7 +151,7 @@ async def test_an_empty_reading_is_not_the_word_that_nothing_is_known(middle: Mi
         middle.choices.states(middle.key("client:c"), {})
 
 
-def _nothing() -> Entry:
+def _nothing(_: NewEvent) -> Entry:
     raise AssertionError
 
 
@@ -168,7 +163,7 @@ def _nothing() -> Entry:
         (Signals(tcf=CANARY), "tcf"),
         (Collected(None, id=CANARY), "id"),
         (prepare_fields({"page.title": CANARY}, Everywhere()), "fields"),
-        (Entry("decision", CANARY.encode(), b"", b"", {"event": (b"", CANARY.encode())}), "opening"),
+        (Entry("decision", CANARY.encode(), b"", b"", CANARY.encode()), "opening"),
         (NewEvent(b"", (), (), b"", 1, {"sink": CANARY.encode()}, Entry("decision", b"", b"", b""), _nothing), "payloads"),
     ],
     ids=lambda value: type(value).__name__,

@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 from ebbgate.audit import words
 from ebbgate.audit.canonical import EntryError, Json, encode, quoted
-from ebbgate.audit.entry import Entry, Form, build, named, shortened
+from ebbgate.audit.entry import Entry, Form, build, named, pack_opening, shortened
 from ebbgate.model import Consent, Decision, Event, Place
 
 _KEPT: Final = 4096  #: forms kept, and texts for each of their two larger parts
@@ -74,7 +74,7 @@ def decision(
     if subject:
         opening["subject"] = (nonce_s, subject)
         own += _commit(_SUBJECT, nonce_s, subject)
-    return Entry("decision", key, b"", own, opening, form, event.received_ms // 1000)
+    return Entry("decision", key, b"", own, pack_opening(opening), form, event.received_ms // 1000)
 
 
 def _commit(domain: hashlib._Hash, nonce: bytes, value: bytes) -> bytes:

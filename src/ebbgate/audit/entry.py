@@ -25,6 +25,8 @@ _DOMAIN: Final = {name: f"ebbgate/audit/v1/{name}".encode() + b"\0" for name in 
 #: Which commitment stands under which key.
 COMMITMENTS: Final = {"consent_c": "consent", "evt_c": "event", "subj_c": "subject", "payload_c": "payload", "batch_c": "batch"}
 _DIGITS: Final = 16  #: the longest `nseq`
+_pack: Final = msgspec.msgpack.Encoder().encode
+_unpack: Final = msgspec.msgpack.Decoder(dict[str, tuple[bytes, bytes]]).decode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +52,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     key: bytes  #: HMAC of the event it is about, b"" for others; stored beside the entry, never in it
     head: bytes  #: canonical bytes up to the number; b"" with a form
     tail: bytes  #: canonical bytes after it; with a form, what fills it: `own`
-    opening: Mapping[str, tuple[bytes, bytes]] = EMPTY  #: commitment → (nonce, value)
+    opening: bytes = b""  #: what opens its commitments: `pack_opening`
     form: Form | None = None
     t: int = 0  #: with a form: seconds since 1970
 
@@ -62,6 +64,19 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Entry({self.type})"
+
+
+def pack_opening(opening: Mapping[str, tuple[bytes, bytes]]) -> bytes:
+    """Commitment → (nonce, value) as bytes; b"" for none."""
+    return _pack(opening) if opening else b""
+
+
+def unpack_opening(packed: bytes) -> Mapping[str, tuple[bytes, bytes]]:
+    """Inverse of `pack_opening`. Raises EntryError for other bytes."""
+    try:
+        return _unpack(packed) if packed else EMPTY
+    except msgspec.MsgspecError:
+        raise EntryError("an opening cannot be read") from None
 
 
 def commit(name: str, nonce: bytes, value: bytes) -> str:
@@ -249,7 +264,7 @@ def build(
         raise EntryError(f"{kind}: {error.message}") from None
     head = "{" + ",".join([t for k, t in parts.items() if k < "nseq"]) + ',"nseq":'
     tail = "," + ",".join([t for k, t in parts.items() if k > "nseq"]) + "}"
-    return sized(Entry(kind, key, head.encode(), tail.encode(), opening))
+    return sized(Entry(kind, key, head.encode(), tail.encode(), pack_opening(opening)))
 
 
 def sized(entry: Entry) -> Entry:

@@ -56,22 +56,28 @@ class Traffic:
 
 
 @dataclass(slots=True)
-class _Kind:
+class Kind:
     """A kind of event, its decisions, and how often it came. Holding the decisions keeps their identity theirs."""
 
     decisions: Sequence[Decision]
-    count: int = 0
+    count: int = 0  #: events since they were last taken; whoever takes an event adds one
+    idle: bool = False  #: none came between the last two times
 
 
 @dataclass(slots=True)
 class Observations:
     """Counts since they were last taken. Bounded: a stranger who makes up fields fills no memory."""
 
-    missed: int = 0  #: events over the bounds, which are in no count
-    _kinds: dict[_Key, _Kind] = field(default_factory=dict)
+    _kinds: dict[_Key, Kind] = field(default_factory=dict)
+    _over: Kind = field(default_factory=lambda: Kind(()))
 
-    def see(self, event: Event, place: Place, consent: Consent, decisions: Sequence[Decision]) -> None:
-        """Count one event that was taken."""
+    @property
+    def missed(self) -> int:
+        """Events over the bounds, which are in no other count."""
+        return self._over.count
+
+    def kind(self, event: Event, place: Place, consent: Consent, decisions: Sequence[Decision]) -> Kind:
+        """Where an event counts. Found before it is on disk, while it is at hand; it counts once it is."""
         purposes = consent.purposes
         # Flat, and nothing hashed by Python code: this is done for every event.
         key = (
@@ -87,22 +93,29 @@ class Observations:
         kind = self._kinds.get(key)
         if kind is None:
             if len(self._kinds) >= MAX_KINDS or len(event.fields) > MAX_WIDE:
-                self.missed += 1
-                return
-            kind = self._kinds[key] = _Kind(decisions)
-        kind.count += 1
+                return self._over
+            kind = self._kinds[key] = Kind(decisions)
+        return kind
 
     def take(self) -> Taken:
         """What was counted since the last time. `summed` may work on it in another thread."""
-        kinds, self._kinds = self._kinds, {}
-        return Taken(kinds)
+        taken: dict[_Key, Kind] = {}
+        for key, kind in list(self._kinds.items()):
+            if kind.count:
+                taken[key] = Kind(kind.decisions, kind.count)
+                kind.count, kind.idle = 0, False
+            elif kind.idle:
+                del self._kinds[key]
+            else:  # an event of it may still be on its way to the disk
+                kind.idle = True
+        return Taken(taken)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
     """Counts that nobody adds to any more."""
 
-    kinds: Mapping[_Key, _Kind]
+    kinds: Mapping[_Key, Kind]
 
 
 def summed(taken: Taken, now_ms: int) -> tuple[list[FieldSeen], list[Traffic]]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
-from ebbgate.audit.entry import Entry
+from ebbgate.audit.entry import Entry, unpack_opening
 from ebbgate.errors import LeaseLost, StoreError
 from ebbgate.model import Outcome
 from ebbgate.store import outcomes
@@ -75,7 +75,7 @@ class MemoryStore:
             answers.append(Appended.DUPLICATE if duplicate else Appended.ACCEPTED)
             if not duplicate:
                 fresh.update(event.claims)
-        made = [e.duplicate_entry() if a is Appended.DUPLICATE else e.entry for e, a in zip(events, answers, strict=True)]
+        made = [e.duplicate_entry(e) if a is Appended.DUPLICATE else e.entry for e, a in zip(events, answers, strict=True)]
         self._claims |= fresh
         for event, answer, entry in zip(events, answers, made, strict=True):
             self._write(entry, event.key)
@@ -322,7 +322,7 @@ class MemoryStore:
 
     def _logged(self, row: tuple[int, bytes, Entry]) -> Logged:
         nseq, key, entry = row
-        return Logged(nseq, key, entry.encode(nseq), dict(entry.opening))
+        return Logged(nseq, key, entry.encode(nseq), unpack_opening(entry.opening))
 
     def _about(self, queued: Sequence[Queued], nseq: int) -> None:
         for one in queued:

@@ -41,10 +41,11 @@ class NewEvent(msgspec.Struct, frozen=True):
         str, bytes
     ]  #: destination → what may leave, less `shared`; sealed by the store. With `shared` it never changes
     entry: Entry  #: the decision entry
-    duplicate_entry: Callable[[], Entry]  #: made only when it turns out to be a duplicate
+    duplicate_entry: Callable[[NewEvent], Entry]  #: asked only when it turns out to be a duplicate
     held: Mapping[str, bytes] = EMPTY  #: parked until the visitor decides
     held_until_ms: int = 0
     conversion: bool = False  #: claims are kept for the whole duplicate window, not only in recent segments
+    event_id: str = ""  #: what a duplicate's entry commits to
     shared: bytes = b""  #: what every payload begins with; events with the same `payloads` object may keep that once
 
     __repr__ = object.__repr__  # shows no value

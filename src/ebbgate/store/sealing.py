@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -13,27 +13,40 @@ from ebbgate.store.keys import KeyRing
 _T = TypeVar("_T")
 _pack: Final = msgspec.msgpack.Encoder().encode
 _payloads: Final = msgspec.msgpack.Decoder(dict[str, bytes])
-_openings: Final = msgspec.msgpack.Decoder(dict[str, tuple[bytes, bytes]])
+_bodies: Final = msgspec.msgpack.Decoder(list[tuple[int, bytes, bytes]])
+_openings: Final = msgspec.msgpack.Decoder(list[tuple[int, bytes]])
 
 
-def seal_body(keys: KeyRing, key: bytes, payloads: Mapping[str, bytes]) -> bytes:
-    """All payloads of one event in one ciphertext, bound to the event's key."""
-    return keys.seal(_pack(dict(payloads)), b"event" + key)
+def pack_payloads(payloads: Mapping[str, bytes]) -> bytes:
+    """The body of an event whose payloads have nothing in common."""
+    return _pack(dict(payloads))
 
 
-def open_body(keys: KeyRing, key: bytes, sealed: bytes) -> dict[str, bytes]:
-    """Destination → whole payload. Raises StoreBroken when it does not open."""
-    return _decode(_payloads, keys.open(sealed, b"event" + key))
+def unpack_payloads(body: bytes) -> dict[str, bytes]:
+    """Destination → whole payload. Raises StoreBroken when it cannot be read."""
+    return _decode(_payloads, body)
 
 
-def seal_shared(keys: KeyRing, key: bytes, shared: bytes) -> bytes:
-    """What all payloads of one event begin with, bound to the event's key."""
-    return keys.seal(shared, b"shared" + key)
+def seal_bodies(keys: KeyRing, segment: int, rows: Sequence[tuple[int, bytes, bytes]]) -> bytes:
+    """Bodies of events in a row, (row, event key, body) each, in one ciphertext bound to its place."""
+    return keys.seal(_pack(rows), b"bodies%d.%d" % (segment, rows[0][0]))
 
 
-def open_shared(keys: KeyRing, key: bytes, sealed: bytes) -> bytes:
-    """Inverse of `seal_shared`."""
-    return keys.open(sealed, b"shared" + key)
+def open_bodies(keys: KeyRing, segment: int, first: int, sealed: bytes) -> dict[int, tuple[bytes, bytes]]:
+    """Row → (event key, body). The key is the event's: a body beside another event's row is not its own."""
+    rows = _decode(_bodies, keys.open(sealed, b"bodies%d.%d" % (segment, first)))
+    return {row: (key, body) for row, key, body in rows}
+
+
+def seal_openings(keys: KeyRing, segment: int, rows: Sequence[tuple[int, bytes]]) -> bytes:
+    """Openings of entries in a row, (row, opening) each, in one ciphertext bound to its place."""
+    return keys.seal(_pack(rows), b"openings%d.%d" % (segment, rows[0][0]))
+
+
+def open_openings(keys: KeyRing, segment: int, first: int, sealed: bytes) -> dict[int, bytes]:
+    """Row → opening; one that was deleted is not there."""
+    rows = _decode(_openings, keys.open(sealed, b"openings%d.%d" % (segment, first)))
+    return dict(rows)
 
 
 def seal_ends(keys: KeyRing, segment: int, number: int, ends: Mapping[str, bytes]) -> bytes:
@@ -46,16 +59,14 @@ def open_ends(keys: KeyRing, segment: int, number: int, sealed: bytes) -> dict[s
     return _decode(_payloads, keys.open(sealed, b"ends%d.%d" % (segment, number)))
 
 
-def seal_opening(keys: KeyRing, nseq: int, opening: Mapping[str, tuple[bytes, bytes]]) -> bytes:
-    """Nonces and values of an entry's commitments, bound to its number; b"" when it has none."""
-    return keys.seal(_pack(dict(opening)), b"opening%d" % nseq) if opening else b""
+def seal_opening(keys: KeyRing, nseq: int, opening: bytes) -> bytes:
+    """What opens one entry's commitments, bound to its number; b"" when it has none."""
+    return keys.seal(opening, b"opening%d" % nseq) if opening else b""
 
 
-def open_opening(keys: KeyRing, nseq: int, sealed: bytes | None) -> Mapping[str, tuple[bytes, bytes]] | None:
-    """Commitment → (nonce, value); None once deleted."""
-    if sealed is None:
-        return None
-    return _decode(_openings, keys.open(sealed, b"opening%d" % nseq)) if sealed else {}
+def open_opening(keys: KeyRing, nseq: int, sealed: bytes | None) -> bytes | None:
+    """Inverse of `seal_opening`; None once deleted."""
+    return keys.open(sealed, b"opening%d" % nseq) if sealed else sealed
 
 
 def seal_exception(keys: KeyRing, bit: int, position: int, payload: bytes) -> bytes:

@@ -78,7 +78,7 @@ def _segments(
             if known[number][0] + options.window_ms >= now_ms:
                 _restore(window, number, known[number][0], archive_path(files, number))
             continue
-        segment = Segment.open(files, number, now_ms=now_ms, synchronous=options.synchronous, vfs=options.vfs)
+        segment = Segment.open(files, number, now_ms=now_ms, base=numbers.last, synchronous=options.synchronous, vfs=options.vfs)
         numbers.last = max(numbers.last, segment.last_nseq)
         for row, event, until, at, bit, subject, key, size in fetch(segment.db, SEGMENT["all_held"]):
             one = Parked(number, row, position(number, event), until, at, bit, key, subject, size)
@@ -104,7 +104,7 @@ def _segments(
         segment.close()
     if active is None:
         number = max([*whole, *known, 0]) + 1
-        active = Segment.open(files, number, now_ms=now_ms, synchronous=options.synchronous, vfs=options.vfs)
+        active = Segment.open(files, number, now_ms=now_ms, base=numbers.last, synchronous=options.synchronous, vfs=options.vfs)
     state = State(directory, keys, options, delivery, numbers, window, active, parked, sealed)
     _finish_deletions(state, leftover)
     return state, unfinished

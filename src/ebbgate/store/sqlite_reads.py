@@ -6,17 +6,21 @@ Used by the gateway on a thread of its own and by the command line beside a runn
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import apsw
 
-from ebbgate.errors import StoreError
+from ebbgate.audit.canonical import EntryError
+from ebbgate.audit.entry import unpack_opening
+from ebbgate.errors import StoreBroken, StoreError
 from ebbgate.model import Outcome
 from ebbgate.store import outcomes
 from ebbgate.store.keys import KeyRing
 from ebbgate.store.protocol import DeadLetter, EventTrace, Logged, OpenAttempt, Queued, QueueState
-from ebbgate.store.sealing import open_body, open_ends, open_exception, open_held, open_opening, open_shared
+from ebbgate.store.sealing import open_bodies, open_ends, open_exception, open_held, open_opening, open_openings, unpack_payloads
+from ebbgate.store.sqlite_blocks import Blocks
 from ebbgate.store.sqlite_connect import fetch, first, reader
 from ebbgate.store.sqlite_delivery import SQL as DELIVERY
 from ebbgate.store.sqlite_delivery import Parked
@@ -48,6 +52,8 @@ class Reader:
         self._borrow = connection
         self._open: dict[Path, apsw.Connection] = {}
         self._ends: dict[tuple[int, int], Mapping[str, bytes]] = {}  # by segment and number, the oldest forgotten first
+        self._bodies = Blocks(SEGMENT["bodies_at"], SEGMENT["bodies"], partial(open_bodies, keys))
+        self._openings = Blocks(SEGMENT["openings_at"], SEGMENT["openings"], partial(open_openings, keys))
         self._made: set[int] = set()  #: segments that were found to have their tables
 
     def close(self) -> None:
@@ -67,6 +73,7 @@ class Reader:
         begun: Callable[[int], tuple[int, int]],
     ) -> Page:
         """Up to `limit` rows after a position that are not settled, opened; and how far that is."""
+        self._bodies.look_again()
         found: list[Queued] = []
         scanned = after
         budget = _SCAN
@@ -88,15 +95,13 @@ class Reader:
             while row < end and len(found) < limit:
                 want = limit - len(found)
                 rows = fetch(db, SEGMENT["page"], (row, end, 1 << bit, want))
-                for at, received, key, subject, ends, body in rows:
+                for at, received, key, subject, ends in rows:
                     where = position(number, at)
                     if settled(where):
                         continue
                     attempts, since = begun(where)
-                    if ends is None:
-                        payload = open_body(self._keys, key, body)[name]
-                    else:
-                        payload = open_shared(self._keys, key, body) + self._ends_of(db, number, ends)[name]
+                    body = self._body(db, number, at, key)
+                    payload = unpack_payloads(body)[name] if ends is None else body + self._ends_of(db, number, ends)[name]
                     found.append(Queued(where, key, subject, received, payload, attempts, since))
                 row = rows[-1][0] if len(rows) == want else end
             scanned = position(number, row)
@@ -105,6 +110,12 @@ class Reader:
             elif row < last:
                 break
         return Page(found, max(scanned, after))
+
+    def _body(self, db: apsw.Connection, segment: int, row: int, key: bytes) -> bytes:
+        found = self._bodies.get(db, segment, row)
+        if found is None or found[0] != key:
+            raise StoreBroken("an event's body is not there, or not its own", code="store_damaged")
+        return found[1]
 
     def _ends_of(self, db: apsw.Connection, segment: int, number: int) -> Mapping[str, bytes]:
         found = self._ends.get((segment, number))
@@ -188,13 +199,14 @@ class Reader:
 
     def trace(self, key: bytes) -> EventTrace | None:
         """Everything about one event."""
+        self._openings.look_again()
         entries: dict[int, Logged] = {}
         waiting: dict[str, tuple[Outcome | None, str, int]] = {}
         names = self.names()
         for number, path, whole in self._files():
             db = self._db(path)
-            for row, mask, _, *entry in fetch(db, SEGMENT["by_key"], (key,)):
-                logged = self._logged(entry)
+            for mask, *entry, row in fetch(db, SEGMENT["by_key"], (key,)):
+                logged = self._logged_in(db, number, (*entry, row))
                 entries[logged.nseq] = logged
                 where = position(number, row)
                 for bit in [b for b in names if mask >> b & 1]:
@@ -218,35 +230,34 @@ class Reader:
 
     def log(self, after: int, limit: int) -> list[Logged]:
         """Entries in order, without gaps: one that is not committed yet ends the list."""
-        rows: list[Sequence[Any]] = list(fetch(self._main(), DELIVERY["log_from"], (after, limit)))
-        for _, path, _ in reversed(self._files()):
+        self._openings.look_again()
+        found = [self._logged(row) for row in fetch(self._main(), DELIVERY["log_from"], (after, limit))]
+        for number, path, _ in reversed(self._files()):
             db = self._db(path)
             lowest, highest = first(db, SEGMENT["span"])
-            if highest > after and (len(rows) < limit or lowest <= max(r[0] for r in rows)):
-                rows += fetch(db, SEGMENT["log_from"], (after, limit))
-                rows = sorted(rows, key=lambda r: int(r[0]))[:limit]
-        found: list[Logged] = []
-        for row in sorted(rows, key=lambda r: int(r[0])):
-            if row[0] != after + 1 + len(found):
-                break
-            found.append(self._logged(row))
+            if highest > after and (len(found) < limit or lowest <= found[-1].nseq):
+                found += [self._logged_in(db, number, row) for row in fetch(db, SEGMENT["log_from"], (after, limit))]
+                found = sorted(found, key=_nseq)[:limit]
+        for at, entry in enumerate(found):
+            if entry.nseq != after + 1 + at:
+                return found[:at]
         return found
 
     def newest(self, before: int = 1 << 62, batch: int = 500) -> Iterator[Logged]:
         """Entries from the newest to the oldest, below a number."""
         while True:
-            rows: list[Sequence[Any]] = list(fetch(self._main(), DELIVERY["log_before"], (before, batch)))
-            for _, path, _ in self._files():
+            self._openings.look_again()
+            found = [self._logged(row) for row in fetch(self._main(), DELIVERY["log_before"], (before, batch))]
+            for number, path, _ in self._files():
                 db = self._db(path)
                 lowest, highest = first(db, SEGMENT["span"])
-                if highest and lowest < before and (len(rows) < batch or highest > min(r[0] for r in rows)):
-                    rows += fetch(db, SEGMENT["log_before"], (before, batch))
-                    rows = sorted(rows, key=lambda r: -int(r[0]))[:batch]
-            if not rows:
+                if highest and lowest < before and (len(found) < batch or highest > found[-1].nseq):
+                    found += [self._logged_in(db, number, row) for row in fetch(db, SEGMENT["log_before"], (before, batch))]
+                    found = sorted(found, key=_nseq, reverse=True)[:batch]
+            if not found:
                 return
-            for row in sorted(rows, key=lambda r: -int(r[0])):
-                yield self._logged(row)
-            before = min(int(r[0]) for r in rows)
+            yield from found
+            before = found[-1].nseq
 
     def _outcome(self, bit: int, where: int, cursor: int, entries: dict[int, Logged]) -> tuple[Outcome | None, str, int]:
         """How one delivery stands, and into `entries` the entries of its attempts."""
@@ -295,8 +306,14 @@ class Reader:
         return [number for number in found if number in self._made]
 
     def _logged(self, row: Sequence[Any]) -> Logged:
-        nseq, key, body, opening = row
-        return Logged(nseq, key, body, open_opening(self._keys, nseq, opening))
+        """An entry of the delivery database."""
+        nseq, key, body, sealed = row
+        return _entry(nseq, key, body, open_opening(self._keys, nseq, sealed))
+
+    def _logged_in(self, db: apsw.Connection, segment: int, row: Sequence[Any]) -> Logged:
+        """An entry of a segment or an archive."""
+        nseq, key, body, number = row
+        return _entry(nseq, key, body, self._openings.get(db, segment, number))
 
     def _main(self) -> apsw.Connection:
         return self._db(self._database)
@@ -314,3 +331,14 @@ class Reader:
         for old in [p for p in self._open if p not in (self._database, path)][: max(0, len(self._open) - _OPEN_FILES)]:
             self._open.pop(old).close()
         return found
+
+
+def _entry(nseq: int, key: bytes, body: bytes, opening: bytes | None) -> Logged:
+    try:
+        return Logged(nseq, key, body, None if opening is None else unpack_opening(opening))
+    except EntryError:
+        raise StoreBroken("an opening is there but cannot be read", code="store_damaged") from None
+
+
+def _nseq(entry: Logged) -> int:
+    return entry.nseq

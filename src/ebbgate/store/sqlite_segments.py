@@ -15,20 +15,23 @@ import apsw
 
 from ebbgate.audit.entry import Form
 from ebbgate.errors import StoreBroken
-from ebbgate.store.duplicates import KeyIndex
+from ebbgate.store.duplicates import KEY, KeyIndex
 from ebbgate.store.keys import KeyRing
-from ebbgate.store.sealing import seal_ends
+from ebbgate.store.sealing import seal_bodies, seal_ends, seal_openings
 from ebbgate.store.sqlite_connect import Synchronous, fetch, first, immediate, stream, sync_directory, writer
 from ebbgate.store.statements import statements
 
 SHIFT: Final = 32  #: position = segment << SHIFT | id
-VERSION: Final = 3
-_ROW: Final = 160  #: bytes of an event beside its body, entry and opening, about
+VERSION: Final = 4
+_ROW: Final = 160  #: bytes of an event beside its body, its part of the entry and its opening, about
+_BLOCK_EVENTS: Final = 64  #: the most that stand in one ciphertext
+_BLOCK_BYTES: Final = 256 << 10  #: from here on a ciphertext is for fewer
 _REMEMBERED: Final = 8192  #: of each kind of what is written once
 _NAME: Final = re.compile(r"seg-(\d{6,})\.db")
 _ARCHIVE: Final = re.compile(r"log-(\d{6,})\.db")
 SQL: Final = statements("segment")
 T = TypeVar("T")
+Part = TypeVar("Part", bound=tuple[Any, ...])
 #: Identity → the thing itself, which keeps its identity from being used again, and its number in the file.
 New: TypeAlias = dict[int, tuple[T, int]]
 
@@ -62,10 +65,9 @@ def archived(directory: Path) -> list[int]:
 class Rows:
     """Rows of one ingest transaction, in the order of the tables' columns."""
 
-    events: list[tuple[int, int, int, int, bytes, bytes]] = field(default_factory=list)
-    bodies: list[tuple[int, int | None, bytes]] = field(default_factory=list)
-    claims: list[tuple[int, int, bytes]] = field(default_factory=list)
-    log: list[tuple[int, bytes, int | None, int, bytes, bytes]] = field(default_factory=list)
+    events: list[tuple[int, int, int, int | None, int | None, int, int, bytes, bytes, bytes, bytes]] = field(default_factory=list)
+    bodies: list[tuple[int, bytes, bytes]] = field(default_factory=list)  #: row, key, body
+    openings: list[tuple[int, bytes]] = field(default_factory=list)  #: row, opening
     forms: New[Form] = field(default_factory=dict)
     ends: New[Mapping[str, bytes]] = field(default_factory=dict)
     held: list[tuple[int, int, int, int, int, bytes, bytes, bytes]] = field(default_factory=list)
@@ -103,16 +105,26 @@ class Segment:
         self.db = db
         self.path = path
         self._cursor = db.cursor()
-        self.last_id, self.last_nseq, last_at, forms, ends = first(db, SQL["last"])
+        self.last_id, last_at, forms, ends = first(db, SQL["last"])
+        self.count = int(first(db, SQL["count"])[0])  #: events in it
         self.forms: Once[Form] = Once(forms)
         self.ends: Once[Mapping[str, bytes]] = Once(ends)  #: of payloads
         self.last_at: int = last_at or 0
         self.created_ms: int = self.meta("created") or 0
+        base = self.meta("base")
+        if base is None:
+            raise StoreBroken(f"{path.name} does not say how its entries are numbered", code="store_damaged")
+        self.base: int = base  #: number of an event's log entry, less its row
         self.size = path.stat().st_size
 
     @classmethod
-    def open(cls, directory: Path, number: int, *, now_ms: int, synchronous: Synchronous = "FULL", vfs: str = "") -> Segment:
-        """Open a segment for writing, or create it durably. Raises StoreBroken for a file of another form."""
+    def open(
+        cls, directory: Path, number: int, *, now_ms: int, base: int, synchronous: Synchronous = "FULL", vfs: str = ""
+    ) -> Segment:
+        """Open a segment for writing, or create it durably: its entries are numbered from `base` + 1.
+
+        Raises StoreBroken for a file of another form.
+        """
         path = segment_path(directory, number)
         db = writer(path, synchronous=synchronous, vfs=vfs)
         found = db.pragma("user_version")
@@ -120,11 +132,17 @@ class Segment:
             with immediate(db):
                 fetch(db, SQL["schema"])
                 fetch(db, SQL["put_meta"], ("created", now_ms))
+                fetch(db, SQL["put_meta"], ("base", base))
                 db.pragma("user_version", VERSION)
             sync_directory(directory)
         elif found != VERSION:
             raise StoreBroken(f"{path.name} is of version {found}, this ebbgate reads {VERSION}", code="store_version")
         return cls(number, db, path)
+
+    @property
+    def last_nseq(self) -> int:
+        """Highest number of a log entry in it, 0 for none."""
+        return self.base + self.last_id if self.last_id else 0
 
     def meta(self, name: str) -> Any:
         """A value of `meta`, or None."""
@@ -142,11 +160,8 @@ class Segment:
             run(SQL["insert_form"], [(number, *form.pieces) for form, number in rows.forms.values()])
         if rows.ends:
             run(SQL["insert_ends"], [(n, seal_ends(keys, self.number, n, ends)) for ends, n in rows.ends.values()])
-        if rows.bodies:
-            run(SQL["insert_body"], rows.bodies)
-        if rows.claims:
-            run(SQL["insert_claim"], rows.claims)
-        run(SQL["insert_log"], rows.log)
+        run(SQL["insert_bodies"], [(part[0][0], seal_bodies(keys, self.number, part)) for part in blocks(rows.bodies)])
+        run(SQL["insert_openings"], [(part[0][0], seal_openings(keys, self.number, part)) for part in blocks(rows.openings)])
         if rows.held:
             run(SQL["insert_held"], rows.held)
 
@@ -155,24 +170,36 @@ class Segment:
         self.forms.committed(rows.forms)
         self.ends.committed(rows.ends)
         if rows.events:
-            self.last_id, self.last_at = rows.events[-1][0], max(self.last_at, rows.events[-1][2])
+            self.count += len(rows.events)
+            self.last_id, self.last_at = rows.events[-1][0], max(self.last_at, rows.events[-1][1])
             self.size += rows.size + _ROW * len(rows.events)
-        if rows.log:
-            self.last_nseq = rows.log[-1][0]
 
     def all_claims(self) -> tuple[set[bytes], set[bytes]]:
         """(all keys, those of conversions), from the rows."""
         keys: set[bytes] = set()
         conversions: set[bytes] = set()
-        for conversion, key in stream(self.db, SQL["claims"]):
-            keys.add(key)
+        for conversion, claims in stream(self.db, SQL["claims"]):
+            claimed = [claims[at : at + KEY] for at in range(0, len(claims), KEY)]
+            keys.update(claimed)
             if conversion:
-                conversions.add(key)
+                conversions.update(claimed)
         return keys, conversions
 
     def close(self) -> None:
         """Close; the WAL is folded in when this is the last connection."""
         self.db.close()
+
+
+def blocks(rows: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    """Rows (each ends with its bytes) in pieces that are read and opened together: few, and not large."""
+    for start in range(0, len(rows), _BLOCK_EVENTS):
+        part = rows[start : start + _BLOCK_EVENTS]
+        size = sum([len(row[-1]) for row in part])
+        if size <= _BLOCK_BYTES:
+            yield part
+        else:
+            step = max(1, len(part) * _BLOCK_BYTES // size)
+            yield from (part[at : at + step] for at in range(0, len(part), step))
 
 
 def build_index(db: apsw.Connection) -> tuple[KeyIndex, KeyIndex]:

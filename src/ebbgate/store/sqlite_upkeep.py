@@ -77,8 +77,8 @@ class SqliteUpkeep(Upkeep):
         """Seal by size or age, begin a checkpoint when a WAL is long, prune what is passed."""
         state, options = self._state, self._state.options
         active = state.active
-        if active.last_id and (
-            active.last_id >= options.segment_events
+        if active.count and (
+            active.count >= options.segment_events
             or active.size >= options.segment_bytes
             or options.clock_ms() - active.created_ms >= options.segment_ms
         ):
@@ -102,6 +102,7 @@ class SqliteUpkeep(Upkeep):
             state.directory / "segments",
             old.number + 1,
             now_ms=options.clock_ms(),
+            base=state.numbers.last,
             synchronous=options.synchronous,
             vfs=options.vfs,
         )
@@ -126,9 +127,9 @@ class SqliteUpkeep(Upkeep):
         try:
             keys, conversions = build_index(db)
             self._failpoint("seal.indexed")
-            last_id, last_nseq, last_at, *_ = first(db, SEGMENT["last"])
+            last_id, last_at, *_ = first(db, SEGMENT["last"])
             state.window.prepare(keys, conversions, last_at or 0)
-            first_nseq = int(first(db, SEGMENT["first_nseq"])[0])
+            first_nseq, last_nseq = first(db, SEGMENT["span"])
             counts: dict[int, int] = defaultdict(int)
             for mask, count, _ in fetch(db, SEGMENT["counts"], (0,)):
                 for bit in bits(mask):
@@ -322,7 +323,7 @@ def archive(directory: Path, number: int, failpoint: Callable[[str], None] = lam
         fetch(db, ARCHIVE["schema"])
         fetch(db, ARCHIVE["attach"], (str(segment_path(directory, number)),))
         with db:
-            for step in ("copy_log", "copy_forms", "copy_events", "copy_meta", "index_events"):
+            for step in ("copy_events", "copy_openings", "copy_forms", "copy_meta", "index_events"):
                 fetch(db, ARCHIVE[step])
         fetch(db, ARCHIVE["detach"])
     finally:

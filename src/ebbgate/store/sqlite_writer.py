@@ -11,7 +11,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,14 +19,14 @@ from typing import Any, Final
 
 import apsw
 
-from ebbgate.audit.entry import Entry
 from ebbgate.errors import StoreBroken, StoreError, StoreFull
+from ebbgate.model import EMPTY
 from ebbgate.store.duplicates import DuplicateWindow
 from ebbgate.store.keys import KeyRing
 from ebbgate.store.options import Options
 from ebbgate.store.parked import ParkedRows
 from ebbgate.store.protocol import Appended, NewEvent
-from ebbgate.store.sealing import seal_body, seal_held, seal_opening, seal_shared
+from ebbgate.store.sealing import pack_payloads, seal_held
 from ebbgate.store.sqlite_connect import fetch, translate
 from ebbgate.store.sqlite_delivery import Delivery, Done, Numbers, Parked
 from ebbgate.store.sqlite_segments import Rows, Segment, position
@@ -78,6 +78,7 @@ class Writer:
         self._failpoint = state.options.failpoint
         self._room_until = 0.0
         self._version = 0
+        self._masked: tuple[Mapping[str, bytes], int] = (EMPTY, 0)
         self.full = False
         self.broken: StoreBroken | None = None
 
@@ -232,23 +233,23 @@ class Writer:
 
     def _row(self, event: NewEvent, rows: Rows, fresh: set[bytes], conversions: set[bytes], parked: list[Parked]) -> Appended:
         state = self._state
-        number = state.active.last_id + len(rows.events) + 1
-        window, conversion = state.window, event.conversion
+        active, window, conversion = state.active, state.window, event.conversion
+        nseq = state.numbers.next()
+        number = nseq - active.base
         if not fresh.isdisjoint(event.checks) or window.any_claimed(event.checks, conversion=conversion):
-            self._log(event.duplicate_entry(), event.key, rows)
-            rows.events.append((number, rows.log[-1][0], event.at_ms, 0, event.key, event.subject))
+            entry = event.duplicate_entry(event)
+            rows.openings.append((number, entry.opening))
+            rows.events.append((number, event.at_ms, 0, None, None, entry.t, 0, event.key, event.subject, b"", entry.encode(nseq)))
             return Appended.DUPLICATE
-        self._log(event.entry, event.key, rows)
-        mask = 0
+        entry = event.entry
+        mask, ends = 0, None
         if event.payloads:
-            known = state.delivery.bits
-            for name in event.payloads:
-                mask |= 1 << known[name]
             if event.shared:
-                ends, body = state.active.ends.number(event.payloads, rows.ends), seal_shared(state.keys, event.key, event.shared)
+                ends, body = active.ends.number(event.payloads, rows.ends), event.shared
             else:
-                ends, body = None, seal_body(state.keys, event.key, event.payloads)
-            rows.bodies.append((number, ends, body))
+                body = pack_payloads(event.payloads)
+            mask = self._mask(event.payloads)
+            rows.bodies.append((number, event.key, body))
             rows.size += len(body)
         for name, payload in event.held.items():
             sealed = seal_held(state.keys, event.key, name, payload)
@@ -257,27 +258,35 @@ class Writer:
             rows.held.append((row, number, event.held_until_ms, event.at_ms, bit, event.key, event.subject, sealed))
             parked.append(
                 Parked(
-                    state.active.number, row, position(state.active.number, number), event.held_until_ms, event.at_ms, bit,
+                    active.number, row, position(active.number, number), event.held_until_ms, event.at_ms, bit,
                     event.key, event.subject, len(sealed),
                 )
             )  # fmt: skip
-        rows.events.append((number, rows.log[-1][0], event.at_ms, mask, event.key, event.subject))
-        for key in event.claims:
-            rows.claims.append((number, conversion, key))
+        if entry.form is None:
+            form, own = None, entry.encode(nseq)
+        else:
+            form, own = active.forms.number(entry.form, rows.forms), entry.tail
+        rows.openings.append((number, entry.opening))
+        rows.size += len(own) + len(entry.opening)
+        rows.events.append(
+            (
+                number, event.at_ms, mask, ends, form, entry.t, conversion, event.key, event.subject,
+                b"".join(event.claims), own,
+            )
+        )  # fmt: skip
         fresh.update(event.claims)
         if conversion:
             conversions.update(event.claims)
         return Appended.ACCEPTED
 
-    def _log(self, entry: Entry, key: bytes, rows: Rows) -> None:
-        nseq = self._state.numbers.next()
-        opening = seal_opening(self._state.keys, nseq, entry.opening)
-        if entry.form is None:
-            number, own = None, entry.encode(nseq)
-        else:
-            number, own = self._state.active.forms.number(entry.form, rows.forms), entry.tail
-        rows.log.append((nseq, key, number, entry.t, own, opening))
-        rows.size += len(own) + len(opening)
+    def _mask(self, payloads: Mapping[str, bytes]) -> int:
+        """Bits of the destinations. Events in a row mostly share the object."""
+        if self._masked[0] is not payloads:
+            known, mask = self._state.delivery.bits, 0
+            for name in payloads:
+                mask |= 1 << known[name]
+            self._masked = payloads, mask
+        return self._masked[1]
 
     def _register(self, events: Iterable[NewEvent]) -> None:
         """Give new destinations their bit, durably and before any event that uses it."""

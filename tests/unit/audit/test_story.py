@@ -10,7 +10,7 @@ import pytest
 from ebbgate.audit import entry as entries
 from ebbgate.audit.canonical import EntryError
 from ebbgate.audit.decision import decision
-from ebbgate.audit.entry import Entry, parse
+from ebbgate.audit.entry import Entry, parse, unpack_opening
 from ebbgate.audit.search import Wanted, line, matches
 from ebbgate.audit.story import as_json, as_text, tell
 from ebbgate.model import Decision, Event, Outcome, Place, Reason, Trust, Verdict
@@ -36,7 +36,7 @@ class Stored:
 
 
 def stored(entry: Entry, nseq: int) -> Stored:
-    return Stored(nseq, entry.encode(nseq), dict(entry.opening))
+    return Stored(nseq, entry.encode(nseq), unpack_opening(entry.opening))
 
 
 def decided() -> Stored:

@@ -25,6 +25,7 @@ from ebbgate.model import CleanEvent, Decision, Place, Trust
 from ebbgate.pipeline import Decided, Pipeline, Status
 from ebbgate.policy.holder import PolicyHolder
 from ebbgate.policy.plan import DestinationFacts
+from ebbgate.policy.shapes import Observations
 from ebbgate.settings import HoldSettings, ServerSettings, SiteSettings, VisitorCookieSettings
 from ebbgate.store.keys import KeyRing
 from ebbgate.store.memory import MemoryStore
@@ -120,6 +121,7 @@ class Middle:
             self.store, self.keys, clock_ms=self.clock.wall_ms, entropy=os.urandom, wake=self._wake, bounds=bounds
         )
         self.decided: list[Decided] = []
+        self.seen = Observations()
         self.pipeline = Pipeline(
             policies=self.policies,
             resolver=Resolver(),
@@ -130,6 +132,7 @@ class Middle:
             clock_ms=self.clock.wall_ms,
             entropy=os.urandom,
             wake=self._wake,
+            kind=self.seen.kind,
             watch=self._watch,
         )
         self.endpoint = ConsentEndpoint(

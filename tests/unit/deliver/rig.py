@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from ebbgate.audit.entry import Entry, heartbeat, parse
+from ebbgate.audit.entry import Entry, heartbeat, parse, unpack_opening
 from ebbgate.deliver.clock import Clock
 from ebbgate.deliver.lane import Lane, Limits
 from ebbgate.deliver.runner import Runner, open_lane
@@ -71,7 +71,7 @@ def new_event(number: int, cleans: Iterable[CleanEvent], *, subject: bytes = SUB
         at_ms=at_ms or now_ms(),
         payloads={clean.destination: dump(clean) for clean in cleans},
         entry=entry,
-        duplicate_entry=lambda: entry,
+        duplicate_entry=lambda _: entry,
     )
 
 
@@ -89,7 +89,7 @@ class WatchedStore(SqliteStore):
         if waiting is not None:
             await waiting
         found = await super().begin(lease, queued, entry, now_ms=now_ms)
-        self.intended[entry.opening["payload"][1]] += 1
+        self.intended[unpack_opening(entry.opening)["payload"][1]] += 1
         return found
 
 

@@ -1,4 +1,4 @@
-"""Payloads in the store: what they share is written once, each opens whole, and in its own place only."""
+"""What is sealed together opens together, in its own place only."""
 
 from __future__ import annotations
 
@@ -6,26 +6,40 @@ import pytest
 
 from ebbgate.errors import StoreBroken
 from ebbgate.store.keys import KeyRing
-from ebbgate.store.sealing import open_body, open_ends, open_shared, seal_body, seal_ends, seal_shared
+from ebbgate.store.sealing import (
+    open_bodies,
+    open_ends,
+    open_openings,
+    pack_payloads,
+    seal_bodies,
+    seal_ends,
+    seal_openings,
+    unpack_payloads,
+)
 
 KEYS = KeyRing.ephemeral()
+BODIES = [(5, b"k" * 16, b"five"), (9, b"l" * 16, b"")]
+OPENINGS = [(5, b"a"), (6, b"")]
 
 
-def test_payloads_come_back_whole() -> None:
-    """An event's body opens under its own key only, and never as another kind of bytes."""
-    sealed = seal_body(KEYS, b"k" * 16, {"ga4": b"1", "meta": b""})
-    assert open_body(KEYS, b"k" * 16, sealed) == {"ga4": b"1", "meta": b""}
-    for wrong in (lambda: open_body(KEYS, b"x" * 16, sealed), lambda: open_shared(KEYS, b"k" * 16, sealed)):
-        with pytest.raises(StoreBroken):
-            wrong()
+def test_blocks_come_back_whole() -> None:
+    """Each row's bytes come back under its row, with the key of the event they belong to."""
+    assert open_bodies(KEYS, 3, 5, seal_bodies(KEYS, 3, BODIES)) == {5: (b"k" * 16, b"five"), 9: (b"l" * 16, b"")}
+    assert open_openings(KEYS, 3, 5, seal_openings(KEYS, 3, OPENINGS)) == dict(OPENINGS)
+    assert unpack_payloads(pack_payloads({"ga4": b"1", "meta": b""})) == {"ga4": b"1", "meta": b""}
 
 
-def test_what_payloads_share_opens_for_its_event_only() -> None:
-    """The shared part is bound to its event, the ends to their segment and number."""
-    shared, ends = seal_shared(KEYS, b"k" * 16, b"all"), seal_ends(KEYS, 3, 7, {"ga4": b"1"})
-    assert (open_shared(KEYS, b"k" * 16, shared), open_ends(KEYS, 3, 7, ends)) == (b"all", {"ga4": b"1"})
+def test_a_block_opens_in_its_place_only() -> None:
+    """Bytes moved to another row, another segment or another table do not open."""
+    bodies, openings = seal_bodies(KEYS, 3, BODIES), seal_openings(KEYS, 3, OPENINGS)
+    ends = seal_ends(KEYS, 3, 7, {"ga4": b"1"})
+    assert open_ends(KEYS, 3, 7, ends) == {"ga4": b"1"}
     for wrong in (
-        lambda: open_shared(KEYS, b"x" * 16, shared),
+        lambda: open_bodies(KEYS, 3, 9, bodies),
+        lambda: open_bodies(KEYS, 4, 5, bodies),
+        lambda: open_bodies(KEYS, 3, 5, openings),
+        lambda: open_openings(KEYS, 3, 5, bodies),
+        lambda: open_openings(KEYS, 3, 6, openings),
         lambda: open_ends(KEYS, 3, 8, ends),
         lambda: open_ends(KEYS, 4, 7, ends),
     ):

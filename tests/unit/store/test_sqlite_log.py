@@ -136,7 +136,7 @@ async def test_what_payloads_share_is_written_once(tmp_path: Path) -> None:
         await store.append([sharing(i) for i in range(75, 90)])
         assert await deliver(store, "ga4") == payloads(range(75, 90), "ga4")
         assert await deliver(store, "meta") == payloads(range(90), "meta")
-        assert rows(tmp_path, "bodies", 2) == 40
+        assert rows(tmp_path, "events", 2) == 40
         assert rows(tmp_path, "ends", 2) == 2 * len(ENDS)  # those of before the restart, and those of after it
 
 

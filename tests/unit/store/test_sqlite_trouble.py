@@ -142,11 +142,11 @@ def test_settings_that_do_not_hold_are_refused(tmp_path: Path, monkeypatch: pyte
     """A PRAGMA that silently did not run, or a file with other pages, is found at opening."""
     monkeypatch.setattr(sqlite_connect, "_LEVELS", {"FULL": 9})
     with pytest.raises(StoreBroken, match="synchronous"):
-        Segment.open(tmp_path, 1, now_ms=NOW)
+        Segment.open(tmp_path, 1, now_ms=NOW, base=0)
     monkeypatch.undo()
     change(tmp_path / "seg-000002.db", "PRAGMA page_size = 4096; CREATE TABLE t(a)")
     with pytest.raises(StoreBroken, match="page_size"):
-        Segment.open(tmp_path, 2, now_ms=NOW)
+        Segment.open(tmp_path, 2, now_ms=NOW, base=0)
 
 
 def test_bits() -> None:
