@@ -37,6 +37,12 @@ from ebbgate.policy.together import clean_all
 from ebbgate.store.keys import KeyRing, server_twin, split_subject
 from ebbgate.store.protocol import Appended, NewEvent, Store
 
+# Attributes of an enum are looked up by code in Python: these are asked for with every event.
+_ACCEPTED: Final = Appended.ACCEPTED
+_BROWSER: Final = Trust.BROWSER
+_HOLD: Final = Verdict.HOLD
+_SERVER: Final = Trust.SERVER
+
 NONCES: Final = 96  #: random bytes for the commitments of one decision entry
 MAX_ALIKE: Final = 1024  #: kinds of decisions that are counted apart before they are added up
 
@@ -158,19 +164,24 @@ class Pipeline:
         self, collected: Sequence[Collected], subjects: Sequence[bytes], place: Place, now_ms: int, known: Known, rooms: list[Room]
     ) -> _Taken:
         """Everything about the events of a request up to the store. Room that is taken for what is parked is added to `rooms`."""
-        random = self._entropy(NONCES * sum(c.event is not None for c in collected))
+        random = self._entropy(NONCES * len(collected))
         receipts: list[Receipt] = []
         new: list[NewEvent] = []
         kinds: list[tuple[tuple[Decision, ...], Kind]] = []
         watched: list[Decided] = []
         parked: list[bytes] = []
+        accepted = Status.ACCEPTED
+        plain: tuple[Decision, ...] | None = None  # the last decisions of which nothing is parked: most events share them
         waking: dict[int, Mapping[str, bytes]] = {}  # events decided alike share the object: each is looked at once
         # One event whole before the next: its stages share work on it.
         for one, subject in zip(collected, subjects, strict=True):
             if one.event is None:
                 receipts.append(Receipt(one.id, Status.INVALID, one.error))
                 continue
-            decided, held = self._park(self.decide(one.event, one.signals, place, now_ms, subject, known), rooms)
+            decided, held = self.decide(one.event, one.signals, place, now_ms, subject, known), EMPTY
+            if decided.decisions is not plain:
+                decided, held = self._park(decided, rooms)
+                plain = None if held else decided.decisions
             stored = self._to_store(decided, held, now_ms, random[NONCES * len(new) : NONCES * (len(new) + 1)])
             new.append(stored)
             if held:
@@ -179,7 +190,7 @@ class Pipeline:
             kinds.append((decided.decisions, self._kind(decided.event, decided.place, decided.consent, decided.decisions)))
             if self._watch is not None:
                 watched.append(decided)
-            receipts.append(Receipt(decided.event.id, Status.ACCEPTED))
+            receipts.append(Receipt(decided.event.id, accepted))
         return _Taken(receipts, new, kinds, watched, parked, {name for payloads in waking.values() for name in payloads})
 
     def decide(self, event: Event, signals: Signals, place: Place, now_ms: int, subject: bytes, known: Known) -> Decided:
@@ -187,7 +198,7 @@ class Pipeline:
 
         `known`: what is on record for each key of `subject`.
         """
-        if event.trust is Trust.SERVER:
+        if event.trust is _SERVER:
             # The request comes from where the site's server stands; the visitor's place is what the server states.
             place = make_place(event.fields.get("place.country"), event.fields.get("place.region"), "server")
         policy, consent = self.govern(signals, place, now_ms)
@@ -209,7 +220,7 @@ class Pipeline:
 
     def _park(self, decided: Decided, rooms: list[Room]) -> tuple[Decided, Mapping[str, bytes]]:
         """What is to be parked, destination → payload. Without room, or without anyone who could decide, it is withheld."""
-        if Verdict.HOLD not in [d.verdict for d in decided.decisions]:
+        if _HOLD not in [d.verdict for d in decided.decisions]:
             return decided, EMPTY
         if not decided.subject:
             return _without_holding(decided, Reason.CONSENT_UNKNOWN), EMPTY
@@ -236,7 +247,7 @@ class Pipeline:
         if isinstance(order, str) and conversion:
             claims += (keys.order_key(event.site, event.trust, event.name, order),)
         # The server's word suppresses the browser's copy; a stranger's never the server's (specs/reliability.md §2.5).
-        checks = (*claims, *map(server_twin, claims)) if event.trust is Trust.BROWSER else claims
+        checks = (*claims, *map(server_twin, claims)) if event.trust is _BROWSER else claims
         key = keys.event_key(event.site, event.id)
         shared, payloads = b"", EMPTY
         if policy is not None:
@@ -271,12 +282,12 @@ class Pipeline:
 
     def _count_and_answer(self, taken: _Taken, stored: Sequence[Appended]) -> list[Receipt]:
         """What became of each event, counted, told to who watches, and put into the receipts."""
-        fresh = iter([appended is Appended.ACCEPTED for appended in stored])
+        fresh = iter([appended is _ACCEPTED for appended in stored])
         kinds = iter(taken.kinds)
-        receipts = taken.receipts
+        receipts, invalid = taken.receipts, Status.INVALID
         for at, receipt in enumerate(receipts):
-            if receipt.status is Status.INVALID:
-                self._count("event", Status.INVALID)
+            if receipt.status is invalid:
+                self._count("event", invalid)
                 continue
             decisions, kind = next(kinds)
             if next(fresh):

@@ -64,17 +64,16 @@ def decision(
     """
     if len(entropy) != 96:
         raise EntryError("96 bytes of entropy are needed")
-    form, evidence = _form(event, decisions, consent, place, node, bool(subject))
+    known = _form(event, decisions, consent, place, node, bool(subject))
+    evidence = known.evidence
     nonce_c, nonce_e, nonce_s = entropy[:32], entropy[32:64], entropy[64:]
-    about = (
-        f'{{"dialect":{quoted(event.dialect)},"id":{quoted(event.id)},"name":{quoted(event.name)},"time_ms":"{event.time_ms}"}}'
-    ).encode()
+    about = f'{known.before_id}{quoted(event.id)}{known.after_id}{event.time_ms}"}}'.encode()
     opening = {"consent": (nonce_c, evidence), "event": (nonce_e, about)}
     own = _commit(_CONSENT, nonce_c, evidence) + _commit(_EVENT, nonce_e, about)
     if subject:
         opening["subject"] = (nonce_s, subject)
         own += _commit(_SUBJECT, nonce_s, subject)
-    return Entry("decision", key, b"", own, pack_opening(opening), form, event.received_ms // 1000)
+    return Entry("decision", key, b"", own, pack_opening(opening), known.form, event.received_ms // 1000)
 
 
 def _commit(domain: hashlib._Hash, nonce: bytes, value: bytes) -> bytes:
@@ -91,22 +90,33 @@ class _Known:
     consent: Consent
     form: Form
     evidence: bytes  #: what `consent_c` commits to
+    before_id: str  #: of what `evt_c` commits to: all but the event's id and time
+    after_id: str
 
 
 _forms: dict[tuple[object, ...], _Known] = {}
 
 
-def _form(
-    event: Event, decisions: Sequence[Decision], consent: Consent, place: Place, node: str, linked: bool
-) -> tuple[Form, bytes]:
+def _form(event: Event, decisions: Sequence[Decision], consent: Consent, place: Place, node: str, linked: bool) -> _Known:
     """Events of one kind, place, consent and decisions have one form. The oldest is forgotten first."""
-    key = (id(decisions), id(consent), event.name, place.country, place.region, event.site, event.trust, node, linked)
+    key = (
+        id(decisions),
+        id(consent),
+        event.name,
+        event.dialect,
+        place.country,
+        place.region,
+        event.site,
+        event.trust,
+        node,
+        linked,
+    )
     known = _forms.get(key)
     if known is None or known.decisions is not decisions or known.consent is not consent:
         while len(_forms) >= _KEPT:
             _forms.pop(next(iter(_forms)), None)
         known = _forms[key] = _new_form(event, decisions, consent, place, node, linked)
-    return known.form, known.evidence
+    return known
 
 
 def _new_form(event: Event, decisions: Sequence[Decision], consent: Consent, place: Place, node: str, linked: bool) -> _Known:
@@ -124,7 +134,8 @@ def _new_form(event: Event, decisions: Sequence[Decision], consent: Consent, pla
     )
     if sum(len(piece.encode()) for piece in pieces) + _FILLED > words.MAX_ENTRY:
         raise EntryError(f"decision: longer than {words.MAX_ENTRY} bytes")
-    return _Known(decisions, consent, Form(pieces), evidence)
+    before_id, after_id = f'{{"dialect":{quoted(event.dialect)},"id":', f',"name":{quoted(event.name)},"time_ms":"'
+    return _Known(decisions, consent, Form(pieces), evidence, before_id, after_id)
 
 
 _labels: dict[str, str] = {}

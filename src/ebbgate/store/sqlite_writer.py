@@ -31,6 +31,7 @@ from ebbgate.store.sqlite_connect import fetch, translate
 from ebbgate.store.sqlite_delivery import Delivery, Done, Numbers, Parked
 from ebbgate.store.sqlite_segments import Rows, Segment, position
 
+_ACCEPTED: Final = Appended.ACCEPTED  # attributes of an enum are looked up by code in Python
 MARKER: Final = "CHECK"  #: file that tells the next process to check before it trusts the store
 _ROOM_S: Final = 0.1  #: how long an answer about free space holds
 
@@ -234,7 +235,7 @@ class Writer:
     def _row(self, event: NewEvent, rows: Rows, fresh: set[bytes], conversions: set[bytes], parked: list[Parked]) -> Appended:
         state = self._state
         active, window, conversion = state.active, state.window, event.conversion
-        nseq = state.numbers.next()
+        state.numbers.last = nseq = state.numbers.last + 1
         number = nseq - active.base
         if not fresh.isdisjoint(event.checks) or window.any_claimed(event.checks, conversion=conversion):
             entry = event.duplicate_entry(event)
@@ -277,7 +278,7 @@ class Writer:
         fresh.update(event.claims)
         if conversion:
             conversions.update(event.claims)
-        return Appended.ACCEPTED
+        return _ACCEPTED
 
     def _mask(self, payloads: Mapping[str, bytes]) -> int:
         """Bits of the destinations. Events in a row mostly share the object."""
@@ -291,7 +292,9 @@ class Writer:
     def _register(self, events: Iterable[NewEvent]) -> None:
         """Give new destinations their bit, durably and before any event that uses it."""
         delivery = self._state.delivery
-        unknown = {n for ev in events for names in (ev.payloads, ev.held) for n in names if n not in delivery.bits}
+        # Events decided alike share the object: each is looked at once.
+        named = {id(names): names for ev in events for names in (ev.payloads, ev.held) if names}
+        unknown = {name for names in named.values() for name in names if name not in delivery.bits}
         if not unknown:
             return
         before = dict(delivery.bits)
