@@ -16,7 +16,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -39,13 +39,14 @@ _NODE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 #: First byte of claim and order keys: with it, one HMAC serves both trust classes.
 _TRUST: Final = {Trust.BROWSER: b"b", Trust.SERVER: b"s"}
 _BLOCK: Final = 64  #: bytes of a block of SHA-256
-_SUBJECTS: Final = 8192  #: visitors whose keys are remembered: their next events follow soon
+_SUBJECTS: Final = 4096  #: ids of visitors of a site, twice over, whose keys are remembered: their next events follow soon
+_NAMES: Final = 1024  #: event names
 
 
 class KeyRing:
     """Seals, opens and derives. One instance a process; the AES object is made once (specs/performance.md §3)."""
 
-    __slots__ = ("_aes", "_id", "_inner", "_log_seed", "_outer", "_prefix", "_subject", "node")
+    __slots__ = ("_aes", "_id", "_inner", "_log_seed", "_name", "_older", "_outer", "_prefix", "_subjects", "node")
 
     def __init__(self, data: bytes, pepper: bytes, log_seed: bytes, node: str, *, key_id: int = 1) -> None:
         if any(len(k) != KEY_BYTES for k in (data, pepper, log_seed)) or not _NODE.fullmatch(node):
@@ -58,7 +59,10 @@ class KeyRing:
         self._log_seed = log_seed
         self._id = key_id
         self._prefix = bytes([key_id])
-        self._subject = lru_cache(maxsize=_SUBJECTS)(lambda site, subject: self._derive("subject", site, subject))
+        self._subjects: dict[str, dict[str, bytes]] = {}  # site → subject → key
+        self._older: dict[str, dict[str, bytes]] = {}
+        #: What a name changes about the claim of an id: the same id of two names is two claims.
+        self._name = lru_cache(maxsize=_NAMES)(lambda name: int.from_bytes(self._derive("claim", name)[1:]))
         self.node = node  #: this node's name in log entries
 
     def __repr__(self) -> str:
@@ -128,23 +132,45 @@ class KeyRing:
 
     def event_key(self, site: str, event_id: str) -> bytes:
         """16 bytes that find an event's story."""
-        return self._hmac(f"5:event{len(site)}:{site}{len(event_id)}:{event_id}")  # as `_derive`: this one is made for every event
+        return self._of_id(site, event_id)[:DIGEST_BYTES]
 
     def claim_key(self, site: str, trust: Trust, name: str, event_id: str) -> bytes:
         """16 bytes that an event id claims; the trust class keeps strangers from poisoning it (specs/reliability.md §2.5)."""
-        return _TRUST[trust] + self._hmac(f"5:claim{len(site)}:{site}{len(name)}:{name}{len(event_id)}:{event_id}")[1:]
+        return self.event_keys(site, trust, name, event_id)[1]
+
+    def event_keys(self, site: str, trust: Trust, name: str, event_id: str) -> tuple[bytes, bytes]:
+        """(event key, claim key): both halves of one HMAC, since these are made for every event (docs/decisions/0008)."""
+        digest = self._of_id(site, event_id)
+        claim = int.from_bytes(digest[DIGEST_BYTES + 1 :]) ^ self._name(name)
+        return digest[:DIGEST_BYTES], _TRUST[trust] + claim.to_bytes(DIGEST_BYTES - 1)
 
     def order_key(self, site: str, trust: Trust, name: str, order_id: str) -> bytes:
         """16 bytes that a conversion's order number claims."""
-        return _TRUST[trust] + self._hmac(f"5:order{len(site)}:{site}{len(name)}:{name}{len(order_id)}:{order_id}")[1:]
+        return _TRUST[trust] + self._hmac(f"5:order{len(site)}:{site}{len(name)}:{name}{len(order_id)}:{order_id}")[1:DIGEST_BYTES]
 
     def subject_key(self, site: str, subject: str) -> bytes:
         """16 bytes for a person or browser: `user:…`, `client:…`."""
-        return self._subject(site, subject)
+        return self.subject_keys(site, (subject,))
 
-    def subject_keys(self, site: str, subjects: Iterable[str]) -> bytes:
+    def subject_keys(self, site: str, subjects: Sequence[str]) -> bytes:
         """The keys of all ids of one event, joined; `split_subject` takes them apart."""
-        return b"".join([self._subject(site, subject) for subject in subjects])
+        try:
+            return b"".join(map(self._subjects[site].__getitem__, subjects))
+        except KeyError:
+            return b"".join([self._new_subject(site, subject) for subject in subjects])
+
+    def _new_subject(self, site: str, subject: str) -> bytes:
+        """The key of a subject, remembered. Two generations: what was asked for since the last change is kept at the next."""
+        recent = self._subjects.setdefault(site, {})
+        key = recent.get(subject)
+        if key is None:
+            older = self._older.setdefault(site, {})
+            key = older.get(subject) or self._derive("subject", site, subject)
+            if len(recent) >= _SUBJECTS:
+                self._older[site] = recent
+                recent = self._subjects[site] = {}
+            recent[subject] = key
+        return key
 
     def pseudonym(self, value: str) -> str:
         """Keyed pseudonym for `pseudonymise:`: key id and 32 hex digits. Another key id means another pseudonym."""
@@ -175,13 +201,16 @@ class KeyRing:
 
     def _derive(self, *parts: str) -> bytes:
         # Lengths stand before the parts, so that ("a", "bc") and ("ab", "c") differ.
-        return self._hmac("".join([f"{len(part)}:{part}" for part in parts]))
+        return self._hmac("".join([f"{len(part)}:{part}" for part in parts]))[:DIGEST_BYTES]
+
+    def _of_id(self, site: str, event_id: str) -> bytes:
+        return self._hmac(f"5:event{len(site)}:{site}{len(event_id)}:{event_id}")
 
     def _hmac(self, message: str) -> bytes:
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(message.encode("utf-8", "surrogatepass"))
         outer.update(inner.digest())
-        return outer.digest()[:DIGEST_BYTES]
+        return outer.digest()
 
 
 def server_twin(key: bytes) -> bytes:

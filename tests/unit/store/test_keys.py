@@ -12,7 +12,8 @@ import pytest
 
 from ebbgate.errors import ConfigError, StoreBroken
 from ebbgate.model import Trust
-from ebbgate.store.keys import OVERHEAD, KeyRing, concerns
+from ebbgate.store import keys as keys_module
+from ebbgate.store.keys import OVERHEAD, KeyRing, concerns, server_twin, split_subject
 
 
 def test_made_files_are_private_and_load_again(tmp_path: Path) -> None:
@@ -162,6 +163,37 @@ def test_derived_keys_are_hmac_sha256(length: int) -> None:
     keys = KeyRing(bytes(32), pepper, bytes(32), "n")
     text = "ü" * length
     message = f"5:event4:shop{length}:{text}".encode()
-    assert keys.event_key("shop", text) == hmac.digest(pepper, message, "sha256")[:16]
+    digest = hmac.digest(pepper, message, "sha256")
+    assert keys.event_key("shop", text) == digest[:16]
+    names = hmac.digest(pepper, b"5:claim8:purchase", "sha256")[1:16]
+    claim = bytes(one ^ other for one, other in zip(digest[17:], names, strict=True))
+    assert keys.claim_key("shop", Trust.SERVER, "purchase", text) == b"s" + claim
+    assert keys.event_keys("shop", Trust.BROWSER, "purchase", text) == (digest[:16], b"b" + claim)
     assert keys.claim_key("shop", Trust.SERVER, "ab", "c") != keys.claim_key("shop", Trust.SERVER, "a", "bc")
     assert keys.order_key("shop", Trust.SERVER, "ab", "c") != keys.claim_key("shop", Trust.SERVER, "ab", "c")
+
+
+def test_an_event_key_says_nothing_of_its_claim() -> None:
+    """They are made of different halves of a digest; claims end evenly spread, and a browser's claim has its server's twin."""
+    keys = KeyRing.ephemeral()
+    made = [keys.event_keys("shop", Trust.SERVER, "purchase", str(n)) for n in range(512)]
+    assert len({claim[-1] for _, claim in made}) > 200
+    moved = {bytes(a ^ b for a, b in zip(key[1:], claim[1:], strict=True)) for key, claim in made}
+    assert len(moved) == len(made)
+    assert all(server_twin(keys.claim_key("shop", Trust.BROWSER, "purchase", str(n))) == made[n][1] for n in range(9))
+
+
+def test_keys_of_subjects_are_the_same_however_many_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered of visitors changes no key, stays bounded, and one site's keys are not another's."""
+    monkeypatch.setattr(keys_module, "_SUBJECTS", 8)
+    pepper = bytes(range(32))
+    keys = KeyRing(bytes(32), pepper, bytes(32), "n")
+    for round_ in range(2):
+        for n in range(40):
+            subjects = (f"user:{n}", f"client:{n % 3}", f"client:{round_}")
+            joined = keys.subject_keys("shop", subjects)
+            assert split_subject(joined) == tuple(
+                hmac.digest(pepper, f"7:subject4:shop{len(s)}:{s}".encode(), "sha256")[:16] for s in subjects
+            )
+            assert keys.subject_key("other", subjects[0]) != joined[:16]
+    assert max(len(known) for held in (keys._subjects, keys._older) for known in held.values()) <= 8
