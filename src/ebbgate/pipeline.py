@@ -241,14 +241,14 @@ class Pipeline:
 
     def _to_store(self, decided: Decided, held: Mapping[str, bytes], now_ms: int, random: bytes) -> NewEvent:
         event, policy, keys = decided.event, decided.policy, self._keys
-        claims: tuple[bytes, ...] = (keys.claim_key(event.site, event.trust, event.name, event.id),)
+        key, claim = keys.event_keys(event.site, event.trust, event.name, event.id)
+        claims: tuple[bytes, ...] = (claim,)
         order = event.fields.get("order.id")
         conversion = event.name in CONVERSIONS and isinstance(order, str)
         if isinstance(order, str) and conversion:
             claims += (keys.order_key(event.site, event.trust, event.name, order),)
         # The server's word suppresses the browser's copy; a stranger's never the server's (specs/reliability.md §2.5).
         checks = (*claims, *map(server_twin, claims)) if event.trust is _BROWSER else claims
-        key = keys.event_key(event.site, event.id)
         shared, payloads = b"", EMPTY
         if policy is not None:
             shared, payloads = clean_all(event, decided.decisions, policy, decided.consent, pseudonym=keys.pseudonym)
