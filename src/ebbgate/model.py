@@ -30,6 +30,12 @@ class KnownItems(tuple[Mapping[str, Scalar], ...]):
     __slots__ = ()
 
 
+class PlainItems(KnownItems):
+    """Such products of which none has an address either: nothing about them is made smaller."""
+
+    __slots__ = ()
+
+
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 

@@ -43,6 +43,7 @@ _GROUPS: Final = {
     )
     for group, table in _TABLE.items()
 }
+_BROWSER: Final = Trust.BROWSER  # looking up a member costs more than the comparison
 _ENVELOPE: Final = frozenset({"event", "id", "time", "consent", "source", "properties", "order", "type"})
 
 
@@ -151,7 +152,7 @@ def _parse(
 ) -> tuple[Event, Signals, tuple[str, ...]]:
     if not isinstance(obj, dict):
         raise EventError("an event is not a JSON object", code="not_an_event", hint='send {"event": "page_view", …}')
-    browser = trust is Trust.BROWSER
+    browser = trust is _BROWSER
     name: Any = obj.get("event")
     if type(name) is not str or name not in names.RECOMMENDED:
         _check_name(name)
@@ -184,16 +185,13 @@ def _parse(
         for part, item in value.items():
             form = type(item)
             if form is str:
-                path = texts.get(part)
-                if path is not None:
+                if part in texts:
                     if item:
-                        fields[path] = item
+                        fields[texts[part]] = item
                     continue
-            elif form is int or form is float:
-                path = numbers.get(part)
-                if path is not None:
-                    fields[path] = item
-                    continue
+            elif (form is int or form is float) and part in numbers:
+                fields[numbers[part]] = item
+                continue
             entry = table.get(part)
             if entry is None:
                 ignored.append(key)
@@ -229,10 +227,9 @@ def _from_address(fields: dict[str, Value]) -> None:
     """Click ids and campaign of the page's address, where the event does not state them itself."""
     url = fields.get("page.url")
     if isinstance(url, str) and "?" in url:
-        found = address_fields(url)
-        for path in found:
+        for path, value in address_fields(url).items():
             if path not in fields:
-                fields[path] = found[path]
+                fields[path] = value
 
 
 def _check_name(value: Any) -> None:

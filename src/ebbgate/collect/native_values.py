@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ebbgate.errors import EventError
 from ebbgate.fields import FIELDS, ITEM_KEYS, Kind
-from ebbgate.model import KnownItems, Scalar, Value
+from ebbgate.model import KnownItems, PlainItems, Scalar, Value
 
 MAX_ITEMS: Final = 200
 MAX_PROPERTIES: Final = 256
@@ -20,10 +20,13 @@ MAX_LIST: Final = 1000  #: values of one property
 PROPERTY_DEPTH: Final = 15
 PROPERTIES: Final = "properties"
 
-_ITEM_TEXTS: Final = frozenset(key for key, kind in ITEM_KEYS.items() if kind is Kind.TEXT)
+_ITEM_URLS: Final = frozenset({"url", "image_url"})
+#: All texts of a product but its addresses.
+_PLAIN_TEXTS: Final = frozenset(key for key, kind in ITEM_KEYS.items() if kind is Kind.TEXT) - _ITEM_URLS
 _ITEM_NUMBERS: Final = frozenset(key for key, kind in ITEM_KEYS.items() if kind is Kind.NUMBER)
 _PROPERTY_NAME: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$ -]{0,63}")
 _SCALARS: Final = frozenset({str, int, float, bool})
+_ITEMS: Final = Kind.ITEMS  # looking up a member costs more than the comparison
 #: Paths of the names seen last right below `properties`: nearly all there are, and cheaper to find than with the prefix.
 _plain_paths: Final[dict[str, str]] = {}
 _MAX_PLAIN: Final = 2048
@@ -31,6 +34,8 @@ _MAX_PLAIN: Final = 2048
 
 def typed(path: str, kind: Kind, value: Any) -> Value:
     """A value of one field as its kind, or EventError. Text is never empty here: an empty one is no value."""
+    if kind is _ITEMS:
+        return _items(path, value)
     if kind is Kind.TEXT:
         if type(value) is int:  # ids are often numbers in a shop's own data
             return str(value)
@@ -39,11 +44,9 @@ def typed(path: str, kind: Kind, value: Any) -> Value:
         if type(value) is int or type(value) is float:
             return value
         raise EventError(f"`{path}` is not a number", code="field_type", hint="leave out quotes and currency signs")
-    if kind is Kind.BOOLEAN:
-        if isinstance(value, bool):
-            return value
-        raise EventError(f"`{path}` is not true or false", code="field_type", hint="leave out the quotes")
-    return _items(path, value)
+    if isinstance(value, bool):
+        return value
+    raise EventError(f"`{path}` is not true or false", code="field_type", hint="leave out the quotes")
 
 
 def _items(path: str, value: Any) -> tuple[Mapping[str, Scalar], ...]:
@@ -52,6 +55,7 @@ def _items(path: str, value: Any) -> tuple[Mapping[str, Scalar], ...]:
     if len(value) > MAX_ITEMS:
         raise EventError(f"`{path}` has more than {MAX_ITEMS} products", code="too_many_items", hint="platforms take at most 200")
     found: list[Mapping[str, Scalar]] = []
+    plain = True
     for item in value:
         if not isinstance(item, dict):
             raise EventError(
@@ -60,7 +64,7 @@ def _items(path: str, value: Any) -> tuple[Mapping[str, Scalar], ...]:
         for key, part in item.items():
             form = type(part)
             if form is str:
-                if not part or key not in _ITEM_TEXTS:
+                if not part or key not in _PLAIN_TEXTS:
                     break
             elif (form is not int and form is not float) or key not in _ITEM_NUMBERS:
                 break
@@ -82,7 +86,8 @@ def _items(path: str, value: Any) -> tuple[Mapping[str, Scalar], ...]:
                 )
             row[key] = part
         found.append(row)
-    return KnownItems(found)
+        plain = plain and _ITEM_URLS.isdisjoint(row)
+    return PlainItems(found) if plain else KnownItems(found)
 
 
 def flatten(value: Mapping[str, Any], into: dict[str, Value], prefix: str = PROPERTIES, room: int = PROPERTY_DEPTH) -> None:

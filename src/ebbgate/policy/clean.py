@@ -138,12 +138,11 @@ def country_of(fields: Mapping[str, Value]) -> str | None:
 
     The destinations' normalisers know names too ("Germany"); a name that they do not know decides nothing.
     """
-    for path in ("user.country", "place.country"):
-        value = fields.get(path)
-        if isinstance(value, str) and len(value) == 2 and value.isalpha():
+    stated = fields.get("user.country")
+    for value in (stated, fields.get("place.country")):
+        if type(value) is str and len(value) == 2 and value.isalpha():
             return value.upper()
-    name = fields.get("user.country")
-    return name if isinstance(name, str) and name.strip() else None
+    return stated if isinstance(stated, str) and stated.strip() else None
 
 
 def clean_everything(

@@ -48,14 +48,26 @@ class Answer:
     decisions: tuple[Decision, ...]
 
 
+class Blank(dict[str, Value]):
+    """The paths of an event without values. `paths` is one object for all events alike, which need not be put together again."""
+
+    __slots__ = ("paths",)
+
+    def __init__(self, paths: tuple[str, ...]) -> None:
+        super().__init__(dict.fromkeys(paths, ""))
+        self.paths = paths
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EventShape:
     """The field paths of an event, and what `prepare` does to them. One object a set of paths: told apart by identity."""
 
     paths: tuple[str, ...]
-    blank: Mapping[str, Value]  #: the same paths without values
+    blank: Blank  #: the same paths without values
     treated: tuple[tuple[str, Treat], ...]  #: values that are rebuilt or shortened
     scanned: tuple[str, ...]  #: values that are searched for personal data
+    words: tuple[str, ...]  #: of these, all but products
+    products: tuple[str, ...]  #: of these, the products
     telling_names: tuple[tuple[str, str], ...]  #: (path, kind): a property's name is personal data itself
     #: (event name, id of the consent, dropped paths, kind that keeps the event) → what was decided.
     answers: Memo[tuple[str, int, tuple[str, ...], str], Answer] = field(default_factory=Memo, repr=False)

@@ -6,8 +6,9 @@ is searched for personal data. `decide` and `clean` both stand on the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache, partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from ebbgate.fields import FIELDS, ITEM_KEYS, DataClass, Kind
 from ebbgate.model import Event, Scalar, Value
 from ebbgate.policy import treat
 from ebbgate.policy.detect import kinds_in, masked, suspect
-from ebbgate.policy.plan import EventShape, Everywhere, Policy, Treat
+from ebbgate.policy.plan import Blank, EventShape, Everywhere, Policy, Treat
 
 _IP: Final[dict[str, Callable[[Value], str | None]]] = {
     "keep": treat.whole_ip,
@@ -69,7 +70,7 @@ def prepare_fields(fields: Mapping[str, Value], everywhere: Everywhere) -> Prepa
             current[path] = smaller
     drop_event = ""
     reported: tuple[str, ...] = ()
-    if shape.telling_names or _any_suspect(current, shape.scanned):
+    if shape.telling_names or _any_suspect(current, shape):
         drop_event, reported = _free_text(current, shape, dropped, everywhere.actions)
     if dropped:
         return Prepared(current, shape_of(tuple(current), everywhere), shape.blank, tuple(dropped), drop_event, reported)
@@ -81,11 +82,14 @@ def shape_of(paths: tuple[str, ...], everywhere: Everywhere) -> EventShape:
     found = everywhere.shapes.get(paths)
     if found is None:
         treated = _treatments(everywhere)
+        scanned = tuple(p for p in paths if p in _SCANNED or p.startswith(_PROPERTIES))
         found = EventShape(
             paths=paths,
-            blank=dict.fromkeys(paths, ""),
+            blank=Blank(paths),
             treated=tuple((p, treated[p]) for p in paths if p in treated),
-            scanned=tuple(p for p in paths if p in _SCANNED or p.startswith(_PROPERTIES)),
+            scanned=scanned,
+            words=tuple(p for p in scanned if p not in _PRODUCTS),
+            products=tuple(p for p in scanned if p in _PRODUCTS),
             telling_names=tuple(
                 (p, kind) for p in paths if p.startswith(_PROPERTIES) for kind in sorted(kinds_in(p[len(_PROPERTIES) :]))
             ),
@@ -98,8 +102,8 @@ def _treatments(everywhere: Everywhere) -> dict[str, Treat]:
     """The fields that `before_anything_leaves` always touches."""
     step_ms, kept = everywhere.time_step_ms, everywhere.url_parameters
     treatments: dict[str, Treat] = {
-        "page.url": partial(treat.rebuild_url, allowed=kept),
-        "page.referrer": partial(treat.rebuild_url, allowed=kept),
+        "page.url": treat.url_rebuilder(kept),
+        "page.referrer": treat.url_rebuilder(kept),
         "page.path": treat.plain_path,
         "network.ip": _IP[everywhere.ip],
         "order.items": treat.known_items,
@@ -119,6 +123,7 @@ _SCANNED: Final = frozenset(
     or known.kind is Kind.ITEMS
     or (known.group in _FREE_GROUPS and known.kind is Kind.TEXT and path not in _CODES)
 )
+_PRODUCTS: Final = frozenset(path for path, known in FIELDS.items() if known.kind is Kind.ITEMS)
 #: Keys of products in which words are free.
 _ITEM_WORDS: Final = frozenset(ITEM_KEYS) - {"id", "sku", "price", "quantity", "index", "discount", "list_id"}
 _PROPERTIES: Final = "properties."
@@ -126,48 +131,55 @@ _PROPERTIES: Final = "properties."
 GROUP_OF_NAMES: Final = "properties"
 
 
-#: Short texts in which nothing was found to suspect. Only such are kept, so nothing that looks personal stays in memory here.
-_harmless: Final[set[str]] = set()
+#: Short texts in which nothing was found to suspect, small numbers, and None for what is not there. Only such are kept, so nothing
+#: that looks personal stays in memory here.
+_harmless: Final[set[object]] = {None}
 _MAX_HARMLESS: Final = 16_384
 _SHORT: Final = 256
+_SMALL: Final = 10_000  #: numbers below have too few digits for anything, however they are written
 
 
-def _any_suspect(fields: Mapping[str, Value], paths: tuple[str, ...]) -> bool:
-    """One cheap look at all free text together; texts that were found harmless before are not looked at again."""
-    texts: list[str] = []
-    for value in map(fields.get, paths):
-        if type(value) is str:
-            texts.append(value)
-        elif value is not None:
-            texts += _texts(value)
-    if _harmless.issuperset(texts):
-        return False
-    new = [text for text in texts if text not in _harmless]
-    if suspect("\n".join(new)):
+def _any_suspect(fields: Mapping[str, Value], shape: EventShape) -> bool:
+    """One cheap look at all free text together; what was found harmless before is not looked at again."""
+    values: list[object] = [*map(fields.get, shape.words)]
+    for path in shape.products:
+        items = fields.get(path)
+        for item in items if isinstance(items, tuple) else (items,):
+            values += _words_of(tuple(item))(item) if isinstance(item, _MAPPING) else (item,)
+    try:
+        if _harmless.issuperset(values):
+            return False
+    except TypeError:  # objects where no product is
+        return True
+    new = [value for value in values if value not in _harmless]
+    texts = [text for value in new for text in _texts(value)]
+    if suspect("\n".join(texts)):
         return True
     if len(_harmless) > _MAX_HARMLESS:
         _harmless.clear()
-    _harmless.update([text for text in new if len(text) <= _SHORT])
+        _harmless.add(None)
+    _harmless.update([v for v in new if (len(v) <= _SHORT if type(v) is str else type(v) is int and -_SMALL < v < _SMALL)])
     return False
 
 
-def _texts(value: Value) -> list[str]:
+def _texts(value: object) -> list[str]:
     """Every text of a value that a person may have typed; numbers too, since a number may be a phone."""
     if not isinstance(value, tuple):
         return [str(value)]
     texts: list[str] = []
     for item in value:
         if isinstance(item, _MAPPING):
-            texts += [v for k in _words_of(tuple(item)) if isinstance(v := item[k], str)]
+            texts += [v for v in _words_of(tuple(item))(item) if isinstance(v, str)]
         else:
             texts.append(str(item))
     return texts
 
 
 @lru_cache(maxsize=1024)
-def _words_of(keys: tuple[str, ...]) -> tuple[str, ...]:
-    """The keys in which words are free, of a product with these keys: a site's products have few sets of them."""
-    return tuple([key for key in keys if key in _ITEM_WORDS])
+def _words_of(keys: tuple[str, ...]) -> Callable[[Mapping[str, Scalar]], Sequence[Scalar]]:
+    """Pulls the values in which words are free out of products with these keys: a site's products have few sets of them."""
+    words = [key for key in keys if key in _ITEM_WORDS]
+    return itemgetter(*words) if len(words) > 1 else lambda item: [item[key] for key in words]
 
 
 #: Nearly every product is a dict, which is checked several times faster than the abstract class.

@@ -20,7 +20,7 @@ from ebbgate.policy.authored import PolicyWords
 from ebbgate.policy.detect import kinds_in
 from ebbgate.policy.diff import OTHER_EVENT, OTHER_PROPERTY, Situation
 from ebbgate.policy.places import known_country
-from ebbgate.policy.plan import ALWAYS_SENT
+from ebbgate.policy.plan import ALWAYS_SENT, Blank
 from ebbgate.policy.select import Selection, expand
 
 HOUR_MS: Final = 3_600_000
@@ -78,7 +78,7 @@ class Observations:
 
     def kind(self, event: Event, place: Place, consent: Consent, decisions: Sequence[Decision]) -> Kind:
         """Where an event counts. Found before it is on disk, while it is at hand; it counts once it is."""
-        purposes = consent.purposes
+        purposes, fields = consent.purposes, event.fields
         # Flat, and nothing hashed by Python code: this is done for every event.
         key = (
             id(decisions),
@@ -88,11 +88,11 @@ class Observations:
             place.region,
             tuple(purposes),
             tuple([said.state for said in purposes.values()]),
-            tuple(event.fields),
+            fields.paths if type(fields) is Blank else tuple(fields),
         )
         kind = self._kinds.get(key)
         if kind is None:
-            if len(self._kinds) >= MAX_KINDS or len(event.fields) > MAX_WIDE:
+            if len(self._kinds) >= MAX_KINDS or len(fields) > MAX_WIDE:
                 return self._over
             kind = self._kinds[key] = Kind(decisions)
         return kind

@@ -22,8 +22,8 @@ from ebbgate.policy.plan import MAX_FIELDS, EventShape, Policy, Projection, Shap
 from ebbgate.policy.prepare import Prepared, prepare
 from ebbgate.policy.stored import Record, pack_record, pack_shared, shared_head
 
-#: Event, its prepared form, pseudonymiser → the value of one slot; None = it cannot be treated as told.
-Make: TypeAlias = Callable[[Event, Prepared, Pseudonym], "Value | None"]
+#: Event, its prepared form, pseudonymiser, country of telephone numbers → the value of one slot; None = it cannot be treated as told.
+Make: TypeAlias = Callable[[Event, Prepared, Pseudonym, str | None], "Value | None"]
 
 _KEPT: Final = 2048
 
@@ -38,6 +38,7 @@ class _Plan:
     head: bytes
     pull: Callable[[Mapping[str, Value]], tuple[Value, ...]]  #: the values that leave as they are
     makes: tuple[Make, ...]  #: the values that are treated for a destination
+    hashes: bool  #: some of them are hashed
     texts: tuple[int, ...]  #: slots that must hold text: ids
     records: Mapping[str, bytes]  #: destination → its record
 
@@ -59,7 +60,9 @@ def clean_all(
         plan = _plan_for(decisions, policy, consent, prepared)
     if not plan.records:
         return b"", EMPTY
-    values: list[Value | None] = [*plan.pull(prepared.fields), *[make(event, prepared, pseudonym) for make in plan.makes]]
+    country = country_of(event.fields) if plan.hashes else None
+    made = [make(event, prepared, pseudonym, country) for make in plan.makes]
+    values: list[Value | None] = [*plan.pull(prepared.fields), *made]
     for slot in plan.texts:
         if type(values[slot]) is not str:  # the id is not one: each destination gets what `clean` makes of it
             return b"", {d.destination: dump(clean(event, d, policy, consent, pseudonym=pseudonym)) for d in decisions if d.sends}
@@ -117,7 +120,7 @@ def _field_slots(slots: _Slots, projection: Projection, shape: Shape) -> list[tu
         else:
             found.append((path, slots.made(("short", path, limits), _shorter(path, *limits), path)))
     for path, normalise in shape.hashed:
-        found.append((path, slots.made(("hash", path, normalise), _hash(path, normalise), path)))
+        found.append((path, slots.hashed(path, normalise)))
     for path in shape.pseudonymised:
         found.append((path, slots.made(("pseudonym", path), _pseudonym(path), path)))
     return [(path, slot) for path, slot in found if not (step and path == "event.time" and path not in shape.plain)]
@@ -130,8 +133,9 @@ class _Slots:
         self._pulled: dict[str, int] = {}
         self._made: dict[Hashable, tuple[int, Make, str]] = {}
         self._texts: set[int] = set()
-        self.made("name", lambda event, *_: event.name)  # -1: stored.NAME_SLOT
-        self.made("site", lambda event, *_: event.site)  # -2: stored.SITE_SLOT
+        self.hashes = False
+        self.made("name", _name)  # -1: stored.NAME_SLOT
+        self.made("site", _site)  # -2: stored.SITE_SLOT
 
     def pulled(self, path: str) -> int:
         """A field that leaves as it is."""
@@ -140,6 +144,11 @@ class _Slots:
     def made(self, key: Hashable, make: Make, path: str = "") -> int:
         """A value that is made for each event; the same key is the same value."""
         return self._made.setdefault(key, (-1 - len(self._made), make, path))[0]
+
+    def hashed(self, path: str, normalise: treat.Normaliser) -> int:
+        """A field that leaves as a hash."""
+        self.hashes = True
+        return self.made(("hash", path, normalise), _hash(path, normalise), path)
 
     def text(self, slot: int) -> int:
         """The same slot, which must hold text."""
@@ -156,6 +165,7 @@ class _Slots:
             head=shared_head([*self._pulled, *(path for _, _, path in made)]),
             pull=_pull(tuple(self._pulled)),
             makes=tuple(make for _, make, _ in made),
+            hashes=self.hashes,
             texts=tuple(self._texts),
             records={name: pack_record(record) for name, record in records.items()},
         )
@@ -166,12 +176,24 @@ def _pull(paths: tuple[str, ...]) -> Callable[[Mapping[str, Value]], tuple[Value
     return itemgetter(*paths) if len(paths) > 1 else lambda fields: tuple(fields[path] for path in paths)
 
 
-def _id(event: Event, _: Prepared, pseudonym: Pseudonym) -> Value:
+def _name(event: Event, _: Prepared, __: Pseudonym, ___: str | None) -> Value:
+    return event.name
+
+
+def _site(event: Event, _: Prepared, __: Pseudonym, ___: str | None) -> Value:
+    return event.site
+
+
+def _id(event: Event, _: Prepared, pseudonym: Pseudonym, __: str | None) -> Value:
     return pseudonym_of_id(event, pseudonym)
 
 
+def _exact_time(event: Event, _: Prepared, __: Pseudonym, ___: str | None) -> Value:
+    return event.time_ms
+
+
 def _time(step: int) -> Make:
-    return (lambda event, *_: event.time_ms // step * step) if step else (lambda event, *_: event.time_ms)
+    return (lambda event, *_: event.time_ms // step * step) if step else _exact_time
 
 
 def _expires(lifetime_ms: int) -> Make:
@@ -179,15 +201,15 @@ def _expires(lifetime_ms: int) -> Make:
 
 
 def _hash(path: str, normalise: treat.Normaliser) -> Make:
-    return lambda event, prepared, _: treat.hashed(prepared.fields[path], country_of(event.fields), normalise)
+    return lambda _, prepared, __, country: treat.hashed(prepared.fields[path], country, normalise)
 
 
 def _pseudonym(path: str) -> Make:
-    return lambda _, prepared, pseudonym: treat.pseudonymised(prepared.fields[path], path, pseudonym)
+    return lambda _, prepared, pseudonym, __: treat.pseudonymised(prepared.fields[path], path, pseudonym)
 
 
 def _shorter(path: str, length: int | None, allowed: frozenset[str] | None, step: int) -> Make:
-    def make(_: Event, prepared: Prepared, __: Pseudonym) -> Value | None:
+    def make(_: Event, prepared: Prepared, __: Pseudonym, ___: str | None) -> Value | None:
         return shorter(prepared.fields[path], length, allowed, step)
 
     return make

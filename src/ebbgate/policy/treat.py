@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from urllib.parse import unquote_plus
 
 from ebbgate.fields import ITEM_KEYS, Kind
-from ebbgate.model import KnownItems, Scalar, Value
+from ebbgate.model import KnownItems, PlainItems, Scalar, Value
 
 #: (raw value, ISO country or None) → normalised value, or None when there is nothing to hash.
 Normaliser: TypeAlias = Callable[[str, str | None], str | None]
@@ -59,8 +59,27 @@ def _rebuilt(value: str, allowed: frozenset[str]) -> str | None:
 
 
 #: Pages are seen again and again, so the addresses seen last are remembered.
-_short_url: Final = lru_cache(maxsize=8192)(_rebuilt)
+_KEPT_URLS: Final = 8192
+_short_url: Final = lru_cache(maxsize=_KEPT_URLS)(_rebuilt)
 _SHORT_URL: Final = 512
+
+
+def url_rebuilder(allowed: frozenset[str]) -> Callable[[Value], str | None]:
+    """`rebuild_url` with this list, which remembers what it made of the addresses that came last: at each event, twice."""
+    known: dict[Value, str | None] = {}
+
+    def rebuild(value: Value) -> str | None:
+        try:
+            return known[value]
+        except (KeyError, TypeError):
+            rebuilt = rebuild_url(value, allowed)
+        if isinstance(value, str) and len(value) <= _SHORT_URL:
+            if len(known) >= _KEPT_URLS:
+                known.clear()
+            known[value] = rebuilt
+        return rebuilt
+
+    return rebuild
 
 
 def _name(piece: str) -> str:
@@ -126,7 +145,7 @@ def no_ip(_: Value) -> None:
 
 def known_items(value: Value) -> Value | None:
     """Products with only the keys of `fields.ITEM_KEYS`, in their types; other keys are the site's own and stay here."""
-    if type(value) is KnownItems and all(map(_ITEM_URLS.isdisjoint, value)):
+    if type(value) is PlainItems or (type(value) is KnownItems and all(map(_ITEM_URLS.isdisjoint, value))):
         return value
     if not isinstance(value, tuple):
         return None
@@ -173,7 +192,7 @@ def cut_text(value: Value, length: int) -> Value:
 
 def hashed(value: Value, country: str | None, normalise: Normaliser) -> str | None:
     """SHA-256 hex of the normalised value; a value that is one already stays. None when nothing is left to hash."""
-    text = _as_text(value)
+    text = value.strip() if type(value) is str else _as_text(value)
     if text is None:
         return None
     return _short_hashed(text, country, normalise) if len(text) <= _SHORT_TEXT else _hashed(text, country, normalise)

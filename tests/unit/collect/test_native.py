@@ -10,7 +10,7 @@ from ebbgate.collect.native import parse_body, parse_event
 from ebbgate.collect.times import iso, parse_time
 from ebbgate.errors import EventError, RequestError
 from ebbgate.fields import FIELDS, Kind
-from ebbgate.model import Event, Signals, Trust
+from ebbgate.model import Event, PlainItems, Signals, Trust
 
 NOW = 1_795_300_290_000  # 2026-11-21T22:31:30Z
 
@@ -277,6 +277,21 @@ def test_products_of_a_known_form_are_still_looked_at() -> None:
     assert items({**whole, "name": ""}) == ({"id": "sku", "price": 6},)
     with pytest.raises(EventError):
         items({**whole, "price": "6"})
+
+
+def test_only_products_without_addresses_need_no_second_look() -> None:
+    """Where any product has an address, the products are not marked as plain: the policy's stage must make it smaller."""
+    plain = {"id": "sku", "price": 6}
+    for key, changed in ((key, changed) for key in ("url", "image_url") for changed in (None, "", 7, "https://a.example/?m=x")):
+        body = {
+            "event": "purchase",
+            "id": "1",
+            "order": {"items": [plain, {**plain, key: changed}, {**plain, "name": None}, plain]},
+        }
+        event, _ = parse_event(body, site="shop", trust=Trust.SERVER, received_ms=1_795_262_400_000)
+        items = event.fields["order.items"]
+        assert isinstance(items, tuple)
+        assert (type(items) is PlainItems) is not any(key in item for item in items if isinstance(item, dict))
 
 
 def test_values_of_every_type_are_taken_or_refused_by_the_kind_of_their_field() -> None:

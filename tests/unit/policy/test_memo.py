@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ebbgate.model import Consent, KnownItems, Model, PurposeConsent
+from ebbgate.model import Consent, KnownItems, Model, PlainItems, PurposeConsent
 from ebbgate.policy import prepare as preparing
 from ebbgate.policy.decide import decide
 from ebbgate.policy.plan import MAX_KEPT
 from ebbgate.policy.prepare import prepare_fields
-from ebbgate.policy.treat import hashed, known_items, rebuild_url
+from ebbgate.policy.treat import hashed, known_items, rebuild_url, url_rebuilder
 from tests.unit.policy.making import DENIED, GRANTED, consent, event, lower, policy
 
 SENDS = "  ga4:\n    needs: [analytics]\n    send: [event, page, order.items, properties]\n"
@@ -66,7 +66,40 @@ def test_the_harmless_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(500):
         prepare_fields({"page.title": f"Shoe {number}", "properties.note": "x " * 200}, everywhere)
     assert len(preparing._harmless) <= 52
-    assert max(map(len, preparing._harmless)) <= 256
+    assert max(len(str(text)) for text in preparing._harmless) <= 256
+
+
+def test_numbers_found_harmless_hide_no_others() -> None:
+    """A number that is a card's is found, however many harmless ones were seen before; only small ones are remembered."""
+    everywhere = policy(SENDS, common="  if_free_text_contains: {card_number: remove}").everywhere
+    for small in (0, 1, True, 1.0, 9_999, -9_999, 10_000, 123_456, (1, 2)):
+        assert prepare_fields({"properties.n": small}, everywhere).fields == {"properties.n": small}
+    for _ in range(2):
+        assert prepare_fields({"properties.n": 4111111111111111, "properties.m": 1}, everywhere).fields == {"properties.m": 1}
+        assert prepare_fields({"properties.n": (1, 4111111111111111)}, everywhere).fields == {"properties.n": (1,)}
+    numbers = {kept for kept in preparing._harmless if kept is not None and not isinstance(kept, str)}
+    assert {0, 1, 9_999, -9_999} <= numbers <= set(range(-9_999, 10_000))
+
+
+def test_products_where_none_belong_are_searched_too() -> None:
+    """Objects in a property, as a dialect may leave them, are looked at word by word."""
+    everywhere = policy(SENDS, common="  if_free_text_contains: {email: remove}").everywhere
+    for _ in range(2):
+        clean = {"properties.seen": ({"name": "Shoe"},)}
+        assert prepare_fields(clean, everywhere).fields == clean
+        found = prepare_fields({"properties.seen": ({"name": "a@b.example", "id": "x"},)}, everywhere)
+        assert found.reported == ("properties: email",)
+        assert found.fields == {"properties.seen": ({"id": "x"},)}
+
+
+def test_words_of_products_are_searched_after_harmless_ones() -> None:
+    """A product's name is looked at in every event, whatever set of keys the product has."""
+    everywhere = policy(SENDS, common="  if_free_text_contains: {email: remove}").everywhere
+    for keys in ({"id": "1"}, {"id": "1", "brand": "B"}, {"name": "Shoe"}):
+        for name, left in (("Shoe", {"name": "Shoe"}), ("a@b.example", {}), ("Shoe", {"name": "Shoe"})):
+            items = PlainItems(({"id": "2"}, {**keys, "name": name}))
+            rest = {key: value for key, value in keys.items() if key != "name"}
+            assert prepare_fields({"order.items": items}, everywhere).fields["order.items"] == ({"id": "2"}, {**rest, **left})
 
 
 def test_checked_products_keep_addresses_checked() -> None:
@@ -80,9 +113,11 @@ def test_checked_products_keep_addresses_checked() -> None:
 def test_addresses_are_remembered_with_what_is_allowed() -> None:
     """The same address under another list of parameters is another address."""
     url = "https://shop.example/?a=1&b=2"
+    some, none = url_rebuilder(frozenset({"a"})), url_rebuilder(frozenset())
     for _ in range(2):
-        assert rebuild_url(url, frozenset({"a"})) == "https://shop.example/?a=1"
-        assert rebuild_url(url, frozenset()) == "https://shop.example/"
+        assert rebuild_url(url, frozenset({"a"})) == some(url) == "https://shop.example/?a=1"
+        assert rebuild_url(url, frozenset()) == none(url) == "https://shop.example/"
+    assert [some(odd) for odd in (1, True, ("a",), ({"a": 1},), "no address")] == [None] * 5
 
 
 def test_hashes_are_remembered_with_country_and_normalisation() -> None:

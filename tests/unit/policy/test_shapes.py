@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from ebbgate.model import Consent, Event, Place, Trust, Value
 from ebbgate.pipeline import NO_POLICY
@@ -11,6 +12,7 @@ from ebbgate.policy.authored import PolicyWords
 from ebbgate.policy.decide import decide
 from ebbgate.policy.diff import OTHER_EVENT, effect
 from ebbgate.policy.load import examine
+from ebbgate.policy.prepare import prepare
 from ebbgate.policy.shapes import Observations, ruled, situations, summed, tellable
 from tests.unit.policy.making import CONSENT, DENIED, FACTS, GRANTED, HEAD, NOW_MS, consent, event, policies
 
@@ -45,6 +47,22 @@ def test_events_are_counted_by_kind_and_field() -> None:
     assert "@example" not in repr((fields, traffic))
     assert "99.5" not in repr((fields, traffic))
     assert summed(seen.take(), NOW_MS) == ([], [])
+
+
+def test_events_without_values_are_the_same_kinds() -> None:
+    """What the pipeline hands on without values is counted with the whole events, and told apart by its paths."""
+    seen, said = Observations(), consent(analytics=DENIED, advertising=DENIED)
+    for fields in ({"page.title": "a"}, {"page.path": "/"}, {"page.title": "b"}):
+        happened = event(fields)
+        decisions = decide(happened, said, RULES, ("ga4", "meta"))
+        seen.see(happened, DE, said, decisions)
+        seen.see(replace(happened, fields=prepare(happened, RULES).blank), DE, said, decisions)
+    _, traffic = summed(seen.take(), NOW_MS)
+    found = {t.situation.paths: t.situation.count for t in traffic}
+    assert {next(p for p in paths if p.startswith("page.")): count for paths, count in found.items()} == {
+        "page.title": 4,
+        "page.path": 2,
+    }
 
 
 def test_whatever_tells_kinds_apart_is_counted_apart() -> None:
