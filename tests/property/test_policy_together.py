@@ -142,6 +142,16 @@ def test_what_no_destination_gets_is_not_in_the_shared_part(own: dict[str, Value
     assert b"Canary" not in shared
 
 
+@pytest.mark.parametrize(
+    "own", [{}, {"place.country": "DE"}, {"place.country": "DE", "user.country": "at"}, {"user.country": "Austria"}]
+)
+def test_telephones_are_hashed_by_the_country_of_the_event(own: dict[str, Value]) -> None:
+    """The country by which a number is read is found for all destinations at once, and is the one by which `clean` reads it."""
+    happened = event({**own, "user.phone": "030 901820", "user.email": "a@example.org"})
+    decisions = decide(happened, GRANTS[0], MANY_POLICY, DESTINATIONS)
+    same_as_clean(happened, decisions, MANY_POLICY, GRANTS[0])
+
+
 def test_the_id_stays_when_no_destination_gets_it() -> None:
     """An id that the policy keeps here is in no stored byte: a pseudonym stands for it."""
     under = policy("  webhook:\n    needs: nothing\n    because: own records\n    send: [order.value]\n")
