@@ -6,7 +6,7 @@ works out once which of them leave and how, so that for each event only the valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
@@ -67,6 +67,7 @@ class EventShape:
     treated: tuple[tuple[str, Treat], ...]  #: values that are rebuilt or shortened
     scanned: tuple[str, ...]  #: values that are searched for personal data
     words: tuple[str, ...]  #: of these, all but products
+    pull_words: Callable[[Mapping[str, Value]], Sequence[Value]]  #: the same, out of fields of which none was dropped
     products: tuple[str, ...]  #: of these, the products
     telling_names: tuple[tuple[str, str], ...]  #: (path, kind): a property's name is personal data itself
     #: (event name, id of the consent, dropped paths, kind that keeps the event) → what was decided.

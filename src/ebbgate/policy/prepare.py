@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -83,12 +83,14 @@ def shape_of(paths: tuple[str, ...], everywhere: Everywhere) -> EventShape:
     if found is None:
         treated = _treatments(everywhere)
         scanned = tuple(p for p in paths if p in _SCANNED or p.startswith(_PROPERTIES))
+        words = tuple(p for p in scanned if p not in _PRODUCTS)
         found = EventShape(
             paths=paths,
             blank=Blank(paths),
             treated=tuple((p, treated[p]) for p in paths if p in treated),
             scanned=scanned,
-            words=tuple(p for p in scanned if p not in _PRODUCTS),
+            words=words,
+            pull_words=_puller(words),
             products=tuple(p for p in scanned if p in _PRODUCTS),
             telling_names=tuple(
                 (p, kind) for p in paths if p.startswith(_PROPERTIES) for kind in sorted(kinds_in(p[len(_PROPERTIES) :]))
@@ -141,11 +143,17 @@ _SMALL: Final = 10_000  #: numbers below have too few digits for anything, howev
 
 def _any_suspect(fields: Mapping[str, Value], shape: EventShape) -> bool:
     """One cheap look at all free text together; what was found harmless before is not looked at again."""
-    values: list[object] = [*map(fields.get, shape.words)]
+    try:
+        values: list[object] = [*shape.pull_words(fields)]
+    except KeyError:  # one was dropped
+        values = [*map(fields.get, shape.words)]
     for path in shape.products:
         items = fields.get(path)
-        for item in items if isinstance(items, tuple) else (items,):
-            values += _words_of(tuple(item))(item) if isinstance(item, _MAPPING) else (item,)
+        if isinstance(items, tuple):
+            for item in items:
+                values += _words_of(tuple(item))(item) if type(item) is dict else _texts((item,))
+        else:
+            values.append(items)
     try:
         if _harmless.issuperset(values):
             return False
@@ -178,8 +186,12 @@ def _texts(value: object) -> list[str]:
 @lru_cache(maxsize=1024)
 def _words_of(keys: tuple[str, ...]) -> Callable[[Mapping[str, Scalar]], Sequence[Scalar]]:
     """Pulls the values in which words are free out of products with these keys: a site's products have few sets of them."""
-    words = [key for key in keys if key in _ITEM_WORDS]
-    return itemgetter(*words) if len(words) > 1 else lambda item: [item[key] for key in words]
+    return _puller(tuple([key for key in keys if key in _ITEM_WORDS]))
+
+
+def _puller(keys: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """The values of these keys, as one call into C where there are enough of them."""
+    return itemgetter(*keys) if len(keys) > 1 else lambda held: [held[key] for key in keys]
 
 
 #: Nearly every product is a dict, which is checked several times faster than the abstract class.

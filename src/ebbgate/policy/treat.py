@@ -103,11 +103,21 @@ def plain_path(value: Value) -> str | None:
     return "/".join(part.partition(";")[0] for part in path.split("/")) if ";" in path else path
 
 
+#: The last address and its network: the events of one request share the object.
+_last_network: tuple[Value, str] | None = None
+
+
 def to_network(value: Value) -> str | None:
     """An IP address cut to its network: /24 of version 4, /48 of version 6."""
+    global _last_network  # one tuple swapped whole
+    memo = _last_network
+    if memo is not None and memo[0] is value:
+        return memo[1]
     quick = _IPV4.match(value) if isinstance(value, str) else None
     if quick is not None:
-        return f"{quick[1]}0"
+        network = f"{quick[1]}0"
+        _last_network = (value, network)
+        return network
     address = _address(value)
     if address is None:
         return None

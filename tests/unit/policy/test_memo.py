@@ -9,7 +9,7 @@ from ebbgate.policy import prepare as preparing
 from ebbgate.policy.decide import decide
 from ebbgate.policy.plan import MAX_KEPT
 from ebbgate.policy.prepare import prepare_fields
-from ebbgate.policy.treat import hashed, known_items, rebuild_url, url_rebuilder
+from ebbgate.policy.treat import hashed, known_items, rebuild_url, to_network, url_rebuilder
 from tests.unit.policy.making import DENIED, GRANTED, consent, event, lower, policy
 
 SENDS = "  ga4:\n    needs: [analytics]\n    send: [event, page, order.items, properties]\n"
@@ -128,3 +128,18 @@ def test_hashes_are_remembered_with_country_and_normalisation() -> None:
 
     assert hashed("A", "DE", lower) == hashed("A", None, lower) != hashed("A", "DE", with_country)
     assert hashed("A", "DE", with_country) != hashed("A", "US", with_country)
+
+
+def test_the_last_address_is_not_anothers() -> None:
+    """Addresses one after the other, the same one twice, and what is no address: each has its own network."""
+    first, second = "203.0.113.7", "198.51.100.9"
+    found = [to_network(value) for value in (first, first, second, "nowhere", second, first, 7)]
+    assert found == ["203.0.113.0", "203.0.113.0", "198.51.100.0", None, "198.51.100.0", "203.0.113.0", None]
+
+
+def test_a_dropped_text_hides_no_other() -> None:
+    """When an address cannot be made safe and goes, the texts beside it are searched all the same."""
+    everywhere = policy(SENDS, common="  if_free_text_contains: {email: remove}").everywhere
+    for title, left in (("Shoe", {"page.title": "Shoe"}), ("a@b.example", {})):
+        prepared = prepare_fields({"page.url": "no address", "page.title": title, "order.items": "none"}, everywhere)
+        assert prepared.fields == left
