@@ -57,13 +57,17 @@ def problem(error: RequestError) -> tuple[int, bytes, Headers]:
     return error.status, msgspec.json.encode(body), headers
 
 
-async def answer(send: Send, status: int, body: bytes = b"", headers: Headers | None = None) -> None:
-    """Send one whole answer: in one piece where the server takes it so (`edge/protocol.py`), else as ASGI's two messages."""
+def answer(send: Send, status: int, body: bytes = b"", headers: Headers | None = None) -> Awaitable[None]:
+    """Send one whole answer: in one piece where the server takes it so (`edge/whole.py`), else as ASGI's two messages."""
     whole = getattr(send, "whole", None)
     if whole is not None:
-        await whole(status, headers or (), body)
-        return
-    sent = [*BASE_HEADERS, *(headers or ())]
+        sent: Awaitable[None] = whole(status, headers or (), body)
+        return sent
+    return _in_two(send, status, body, headers or [])
+
+
+async def _in_two(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    sent = [*BASE_HEADERS, *headers]
     if status != HTTPStatus.NO_CONTENT:  # RFC 9110 §8.6: a 204 has none
         sent.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": sent})

@@ -4,21 +4,26 @@ Out of the box a connection that drips its headers is held for ever and a head m
 §4.20); trailers count as headers, so that a visitor writes what the proxy removed; two Hosts, none, or codings besides `chunked`
 are taken; and what the parser refuses is answered between the bytes of an answer under way. A head that arrives in one piece, as
 all honest ones do, costs no timer.
+
+What each request pays is written out here, where uvicorn asks the parser twice, or keeps what a gateway does not need: websockets,
+a limit of concurrency, an access log.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
+from urllib.parse import unquote
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ebbgate.edge.problems import problem
-from ebbgate.edge.whole import Answering, Receiving
+from ebbgate.edge.whole import Exchange
 from ebbgate.errors import RequestError
 
 MAX_HEAD_BYTES: Final = 32 * 1024
@@ -47,11 +52,15 @@ _VERSION: Final = _refusal(505, "http_version", "HTTP/1.1 and HTTP/1.0 are spoke
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `bounded()` makes subclasses with figures."""
 
+    # Past thirty attributes in its dictionary, CPython 3.11 looks each method of an object up anew: uvicorn has 28.
+    __slots__ = ("_address", "_head_bytes", "_idle_until_s", "_in_head", "_in_message", "_refused", "_target", "_timer")
+
     head_timeout_s: float = 5.0
     max_per_address: int = 200
     max_connections: int = 65_536
     exempt: Callable[[str], bool] = staticmethod(lambda _: False)
     open_connections: ClassVar[Counter[str]] = Counter()
+    cycle: Exchange
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,11 +69,30 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = False  #: nothing more is read
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._idle_until_s = 0.0  #: of the loop's clock; 0 while a request is under way
         self._address = ""
+        #: Of the last request, and what it says: most connections ask for one thing again and again.
+        self._target = (b"", "", b"", b"")
+        self.headers = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Count the connection; one too many, of an address or of all, is closed at once."""
         super().connection_made(transport)
+        self.scope: Any = {  # what all its requests share, and room for what each has of its own
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": None,
+            "state": None,
+            "method": "",
+            "path": "",
+            "raw_path": b"",
+            "query_string": b"",
+        }
         self._address = self.client[0] if self.client else ""
         self.open_connections[self._address] += 1
         crowded = self.open_connections[self._address] > self.max_per_address and not self.exempt(self._address)
@@ -76,6 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back."""
         self._stop_timer()
+        self._unset_keepalive_if_required()
         self.open_connections[self._address] -= 1
         if self.open_connections[self._address] <= 0:
             del self.open_connections[self._address]
@@ -93,17 +122,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._feed(data)
         if self._in_head and not self.transport.is_closing():
             self._head_bytes = self._head_bytes or len(data)  # the next head of a kept connection began in this piece
-            if self._timer is None:
+            if len(self.headers) > MAX_HEADERS:
+                self._refuse(_BIG_HEAD)
+            elif self._timer is None:
                 self._start_timer(self._slow_head)
 
     def _feed(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         while data and not self._refused:
             try:
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserError:
-                self._refuse(_MALFORMED)
+                self._refuse(_BIG_HEAD if self._in_head and len(self.headers) > MAX_HEADERS else _MALFORMED)
             except httptools.HttpParserUpgrade as upgrade:
                 data = self._without_offer() + data[upgrade.args[0] :]
 
@@ -128,71 +158,122 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A new head begins."""
         self._in_head = True
-        super().on_message_begin()
+        self._idle_until_s = 0.0
+        self.url = b""
+        self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Refuse the header after the last allowed one. Trailers are dropped: they must not be taken for headers (RFC 9110 §6.5.1)."""
+        """Keep a header. Trailers are dropped: they must not be taken for headers (RFC 9110 §6.5.1)."""
         if self._in_head:
-            if len(self.headers) >= MAX_HEADERS:
-                self._refuse(_BIG_HEAD)
-            name = name.lower()
-            if name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
-            self.headers.append((name, value))
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is in: the endpoint's own deadline holds from here."""
         self._in_head = False
         self._head_bytes = 0
-        self._stop_timer()
+        self._idle_until_s = 0.0  # the answer before it may have come out since its head began
+        if self._timer is not None:
+            self._stop_timer()
+        if len(self.headers) > MAX_HEADERS:
+            self._refuse(_BIG_HEAD)
         if self._refused or self.parser.should_upgrade():
             return
-        wrong = self._wrong()
+        version = self.parser.get_http_version()
+        last_of = dict(self.headers)  # the last value of each: says quickly what is not there, and that nothing is there twice
+        wrong = self._wrong(version, last_of)
         if wrong:
             self._refuse(wrong)
         elif not self.transport.is_closing():
             self._in_message = True
-            super().on_headers_complete()
+            self._begin(version, b"expect" in last_of)
 
-    def _wrong(self) -> bytes:
+    def _wrong(self, version: str, last_of: Mapping[bytes, bytes]) -> bytes:
         """Why this head has more than one reading, or b""."""
-        hosts = 0
-        coding = b""
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding":
-                coding = coding + b"," + value if coding else value
-        version = self.parser.get_http_version()
         if version != "1.1" and version != "1.0":
             return _VERSION
-        if hosts != 1 and (hosts or version == "1.1"):
+        if b"host" not in last_of:
+            if version == "1.1":
+                return _HOST
+        elif len(last_of) != len(self.headers) and sum([name == b"host" for name, _ in self.headers]) > 1:
             return _HOST
-        if coding and (coding.lower() != b"chunked" or version == "1.0"):
-            return _CODING
+        if b"transfer-encoding" in last_of:
+            coding = b""
+            for name, value in self.headers:
+                if name == b"transfer-encoding":
+                    coding = coding + b"," + value if coding else value
+            if coding and (coding.lower() != b"chunked" or version == "1.0"):
+                return _CODING
         return b""
 
+    def _begin(self, version: str, expects: bool) -> None:
+        """Start the request whose head is in, or queue it behind the one under way."""
+        if self._target[0] != self.url:
+            self._target = _target(self.url, self.root_path)
+        scope = self.scope.copy()
+        scope["http_version"] = version
+        scope["headers"] = self.headers
+        scope["state"] = self.app_state.copy()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        _, scope["path"], scope["raw_path"], scope["query_string"] = self._target
+        last: Any = self.cycle  # None before the first request, though uvicorn does not say so
+        self.cycle = cycle = Exchange(
+            scope,
+            self.transport,
+            self.flow,
+            self.server_state.default_headers,
+            self.tasks,
+            self.on_response_complete,
+            version == "1.1" and self.parser.should_keep_alive(),
+            expects and any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers),
+        )
+        if last is None or last.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, lambda scope, *_: app(scope, Receiving(cycle), Answering(cycle)))
+        self.tasks.add(self.loop.create_task(cycle.run_asgi(app)))  # which takes itself out again
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body that was not refused with its head."""
-        if not self._refused:
-            super().on_body(body)
+        if not self._refused and not self.cycle.response_complete and self.cycle.take_in(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         """The body has come to its end."""
         self._in_message = False
         if not self._refused and not self.parser.should_upgrade():
-            super().on_message_complete()
             if self.cycle.response_complete:
                 self._stop_timer()
+            else:
+                self.cycle.end_body()
 
     def on_response_complete(self) -> None:
         """The answer is out. What is still missing of the request has a moment to come: nobody waits for it."""
-        super().on_response_complete()
-        if self._in_message and self.cycle.response_complete and not self.transport.is_closing():
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_until_s = self.loop.time() + self.timeout_keep_alive
+            if self.timeout_keep_alive_task is None:
+                self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        if self._in_message and self.cycle.response_complete:
             self._start_timer(self.transport.close)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for its time. One timer looks again and again: one each request would cost more."""
+        self.timeout_keep_alive_task = None
+        if not self._idle_until_s:
+            return  # the next answer sets the next timer
+        left_s = self._idle_until_s - self.loop.time()
+        if left_s > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        elif not self.transport.is_closing():
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """What the parser refuses, as problem JSON."""
@@ -220,7 +301,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
-        cycle: Any = self.cycle  # None before the first request, though uvicorn does not say so
+        cycle: Any = self.cycle  # None before the first request
         waits_for_body = cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline
         if cycle is None or cycle.response_complete or waits_for_body:
             self.transport.write(answer)
@@ -228,6 +309,13 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             cycle.keep_alive = False
             self.flow.pause_reading()
+
+
+def _target(url: bytes, root_path: str) -> tuple[bytes, str, bytes, bytes]:
+    """(target of a request, path, path as sent, query)."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return url, root_path + unquote(path), root_path.encode("ascii") + parsed.path, parsed.query or b""
 
 
 def bounded(

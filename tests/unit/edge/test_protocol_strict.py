@@ -113,6 +113,7 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "endless chunk": (post(CHUNKED, b"F" * 20 + b"\r\n", length=False), 400, "http_malformed"),
     "coding before chunked": (post(b"transfer-encoding: gzip, chunked\r\n", IN_CHUNKS, length=False), 400, "transfer_coding"),
     "identity before chunked": (post(b"transfer-encoding: identity, chunked\r\n", IN_CHUNKS, length=False), 400, "transfer_coding"),
+    "codings in two lines": (post(b"transfer-encoding: gzip\r\n" + CHUNKED, IN_CHUNKS, length=False), 400, "transfer_coding"),
     "coding of its own": (post(b"transfer-encoding: xchunked\r\n", IN_CHUNKS, length=False), 400, "transfer_coding"),
     "coding in 1.0": (post(CHUNKED, IN_CHUNKS, length=False, version=b"1.0"), 400, "transfer_coding"),
     "no host": (post(host=b""), 400, "host"),

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from ebbgate.edge.problems import answer
+from ebbgate.edge import whole
+from ebbgate.edge.problems import JSON, answer
 from ebbgate.edge.serving import address, listen, served
 
 HEADERS = [(b"content-type", b"application/json"), (b"access-control-allow-origin", b"https://shop.example")]
@@ -107,3 +109,61 @@ async def test_a_request_is_answered_once() -> None:
         found = await wire(port, b"GET /again HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     assert found.count(b"HTTP/1.1") == 1
     assert app.errors == ["an answer to this request was begun already"]
+
+
+def test_of_answers_only_what_is_the_same_for_all_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cookie and no word of a request is kept, and however many origins there are, the memory is bounded."""
+    monkeypatch.setattr(whole, "_heads", kept := dict[Any, bytes]())
+    assert b"set-cookie: ebb_id=1\r\n" in whole._head(200, [], [JSON, (b"set-cookie", b"ebb_id=1")])
+    assert b"x-told: 1\r\n" in whole._head(200, [], [(b"x-told", b"1")])
+    assert kept == {}
+    for number in range(1000):
+        origin = b"https://%d.example" % number
+        for _ in range(2):
+            assert b"access-control-allow-origin: " + origin in whole._head(
+                200, [], [JSON, (b"access-control-allow-origin", origin)]
+            )
+        assert (200, JSON, (b"access-control-allow-origin", origin)) in kept
+    assert len(kept) == 256
+    for status in (200, 202):
+        assert whole._head(status, [], [JSON]).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_what_breaks_its_line_is_refused_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is remembered that was not looked at, and a header of the server's own is looked at too."""
+    monkeypatch.setattr(whole, "_heads", {})
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="breaks its line"):
+            whole._head(200, [], [(b"content-type", b"a\nb")])
+        with pytest.raises(RuntimeError, match="breaks its line"):
+            whole._head(200, [(b"date", b"a\nb")], [])
+
+
+def test_the_date_is_the_one_of_now() -> None:
+    """The server makes a new list of its headers each second: an answer tells what stands there now."""
+    first, second = [(b"date", b"1")], [(b"date", b"2")]
+    for server in (first, first, second, second, first):
+        told = whole._head(200, server, [JSON])
+        assert told.count(b"date: ") == 1
+        assert b"\r\ndate: " + server[0][1] + b"\r\n" in told
+
+
+async def test_an_answer_waits_while_the_client_does_not_read() -> None:
+    """Nothing is written into a full buffer: the answer is there when there is room, once; a client that went gets none."""
+    written: list[bytes] = []
+    room = asyncio.Event()
+    cycle = SimpleNamespace(
+        flow=SimpleNamespace(write_paused=True, drain=room.wait), disconnected=False, response_started=False, default_headers=[],
+        keep_alive=True, scope={"method": "GET"}, transport=SimpleNamespace(write=written.append), event=None, on_response=lambda: None,
+    )  # fmt: skip
+    sending = asyncio.ensure_future(cast(Any, whole.Answering(cast(Any, cycle)).whole(200, HEADERS, b"{}")))
+    await asyncio.sleep(0)
+    assert written == []
+    cycle.flow.write_paused = False
+    room.set()
+    await sending
+    assert len(written) == 1
+    assert written[0].endswith(b"\r\n\r\n{}")
+    cycle.flow.write_paused, cycle.disconnected = True, True
+    await whole.Answering(cast(Any, cycle)).whole(200, HEADERS, b"{}")
+    assert len(written) == 1
