@@ -88,15 +88,18 @@ class Choices:
     async def load(self, subjects: Iterable[bytes]) -> Known:
         """What is on record now for these subjects (16-byte keys): one read for all that are not at hand."""
         now_ms = self._clock_ms()
-        wanted = set(subjects)
+        oldest_ms = now_ms - CACHED_MS
         found: dict[bytes, Ledger] = {}
-        for key in wanted:
+        missing: set[bytes] = set()
+        for key in subjects:
             cached = self._cached.get(key)
-            if cached is not None and 0 <= now_ms - cached[1] < CACHED_MS:
+            if cached is not None and oldest_ms < cached[1] <= now_ms:
                 found[key] = cached[0]
-        missing = wanted.difference(found)
+            else:
+                missing.add(key)
         if not missing:
             return found
+        wanted = missing.union(found)
         number, touched = next(self._reads), set[bytes]()
         self._reading[number] = touched
         try:

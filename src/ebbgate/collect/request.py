@@ -24,7 +24,7 @@ def request_signals(request: RawRequest) -> Signals:
         elif name == "dnt":
             # Of several lines one `1` counts, as with Sec-GPC.
             dnt = dnt or {"1": True, "0": False}.get(value.strip(), dnt)
-    cookies = request.cookies if request.trust is Trust.BROWSER else ()
+    cookies = request.cookies if request.cookies and request.trust is Trust.BROWSER else ()
     if not cookies and dnt is None:
         return GPC_ONLY if gpc else NO_SIGNALS
     if cookies == TOO_MANY:
@@ -35,10 +35,14 @@ def request_signals(request: RawRequest) -> Signals:
 def request_fields(request: RawRequest, place: Place) -> dict[str, Value]:
     """Fields that hold for every event of a browser's request. Times in ms, address as text."""
     fields: dict[str, Value] = {"network.ip": request.peer}
-    agent = request.header("user-agent")
+    agent = languages = None  # the first line of each counts
+    for name, value in request.headers:
+        if name == "user-agent":
+            agent = value if agent is None else agent
+        elif name == "accept-language":
+            languages = value if languages is None else languages
     if agent:
         fields["device.user_agent"] = agent[:1024]
-    languages = request.header("accept-language")
     if languages:
         fields["device.language"] = languages.partition(",")[0].partition(";")[0].strip()[:35]
     if place.country:

@@ -9,6 +9,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
+import msgspec
+
 from ebbgate.edge.head import Head
 from ebbgate.edge.problems import Message, Receive
 from ebbgate.errors import RequestError
@@ -46,21 +48,26 @@ def check_head(head: Head, *, max_bytes: int, types: frozenset[str] = JSON_TYPES
             _too_big(max_bytes)
 
 
-class Body:
+class Body(msgspec.Struct):
     """The body of one request, read at most once."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._complete = False
+    _receive: Receive
+    _complete: bool = False
+
+    def at_once(self, *, max_bytes: int) -> bytes | None:
+        """The whole body where it is in already, as nearly all are that came with their head; else None. Raises RequestError 413."""
+        whole = getattr(self._receive, "whole", None)
+        found: bytes | None = whole() if whole is not None else None
+        if found is not None:
+            self._complete = True
+            if len(found) > max_bytes:
+                _too_big(max_bytes)
+        return found
 
     async def read(self, *, max_bytes: int, timeout_s: float) -> bytes:
         """The whole body. Raises RequestError 413 or 408, or ClientGone."""
-        whole = getattr(self._receive, "whole", None)
-        at_once: bytes | None = whole() if whole is not None else None
-        if at_once is not None:  # nearly every body arrives with its head
-            self._complete = True
-            if len(at_once) > max_bytes:
-                _too_big(max_bytes)
+        at_once = self.at_once(max_bytes=max_bytes)
+        if at_once is not None:
             return at_once
         message = await self._next(timeout_s)
         body: bytes = message.get("body", b"")

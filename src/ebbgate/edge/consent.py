@@ -22,7 +22,7 @@ from ebbgate.collect.native import parse_event
 from ebbgate.collect.request import request_fields, request_signals
 from ebbgate.collect.strict_json import loads
 from ebbgate.edge.body import Body, ClientGone, check_head
-from ebbgate.edge.events import answer_preflight, as_unavailable, cors_headers
+from ebbgate.edge.events import answer_preflight, as_unavailable
 from ebbgate.edge.head import Head, read_cookies
 from ebbgate.edge.problems import JSON, Headers, MethodNotAllowed, Receive, Scope, Send, answer, answer_problem
 from ebbgate.edge.sites import Sites
@@ -75,7 +75,7 @@ class ConsentEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """202 once the choice is on disk; 200 with `?wait=drained` once nothing sent before it is in flight."""
         head = Head(scope)
-        cors = cors_headers(self._sites, head)
+        cors = self._sites.cors(head.origin)
         body = Body(receive)
         query = parse_qs(scope["query_string"].decode("latin-1"))
         try:

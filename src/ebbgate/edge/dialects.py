@@ -23,7 +23,7 @@ from ebbgate.edge.analytics_next import settings_document
 from ebbgate.edge.body import Body, ClientGone, check_head
 from ebbgate.edge.consent import granted_by
 from ebbgate.edge.credentials import ClientHead, identify, refuse_strangers, travelling
-from ebbgate.edge.events import accept, as_unavailable, cors_headers
+from ebbgate.edge.events import accept, as_unavailable
 from ebbgate.edge.head import Head, read_cookies
 from ebbgate.edge.inflate import gunzip
 from ebbgate.edge.problems import JSON, Headers, MethodNotAllowed, Receive, Scope, Send, answer, answer_problem, problem
@@ -77,7 +77,7 @@ class Dialects:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. A page of a configured site may read refusals (CORS); to a stranger's page nothing is told."""
         head = Head(scope)
-        cors = cors_headers(self._sites, head)
+        cors = self._sites.cors(head.origin)
         body = Body(receive)
         path = scope["path"].removeprefix(self._settings.prefix)
         route = ROUTES.get(path)

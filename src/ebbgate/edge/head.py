@@ -16,7 +16,18 @@ from ebbgate.consent.place import PLACE_HEADERS
 
 #: Headers that may travel with a RawRequest. `cookie` and `authorization` are not among them.
 KEPT_HEADERS: Final = frozenset({"user-agent", "accept-language", "sec-gpc", "dnt", "content-type", "referer"})
-_KEPT: Final = {name.encode(): name for name in KEPT_HEADERS | PLACE_HEADERS}
+#: Header → what of `Head` it fills: all that are read, found in one look.
+_READ: Final[dict[bytes, tuple[str, str]]] = {
+    **{name.encode(): (name, "kept") for name in KEPT_HEADERS},
+    **{name.encode(): (name, "place") for name in PLACE_HEADERS},
+    b"content-type": ("content-type", "type"),
+    b"origin": ("origin", "origin"),
+    b"cookie": ("cookie", "cookie"),
+    b"authorization": ("authorization", "authorization"),
+    b"x-forwarded-for": ("x-forwarded-for", "forwarded"),
+    b"content-length": ("content-length", "length"),
+    b"content-encoding": ("content-encoding", "encoding"),
+}
 MAX_COOKIE_HEADER: Final = 16 * 1024
 MAX_COOKIES: Final = 200
 
@@ -47,25 +58,31 @@ class Head:
         kept: list[tuple[str, str]] = []
         of_place: list[tuple[str, str]] = []
         for raw, value in scope["headers"]:
-            name = _KEPT.get(raw)
-            if name is not None:
+            read = _READ.get(raw)
+            if read is None:
+                continue
+            name, what = read
+            if what == "kept":
+                kept.append((name, value.decode("latin-1")))
+            elif what == "origin":
+                self.origin = value.decode("latin-1")
+            elif what == "length":
+                self.content_length = int(value) if value.isdigit() and len(value) < 16 else -1
+            elif what == "type":
                 text = value.decode("latin-1")
                 kept.append((name, text))
-                if name in PLACE_HEADERS:
-                    of_place.append((name, text))
-                elif name == "content-type":
-                    self.content_type = text.partition(";")[0].strip().lower()
-            elif raw == b"origin":
-                self.origin = value.decode("latin-1")
-            elif raw == b"cookie":
+                self.content_type = text.partition(";")[0].strip().lower()
+            elif what == "place":
+                pair = (name, value.decode("latin-1"))
+                kept.append(pair)
+                of_place.append(pair)
+            elif what == "cookie":
                 self.cookie = self.cookie + b"; " + value if self.cookie else value
-            elif raw == b"authorization":
-                self.authorization = value.decode("latin-1")
-            elif raw == b"x-forwarded-for":
+            elif what == "forwarded":
                 self.forwarded_for.append(value.decode("latin-1"))
-            elif raw == b"content-length":
-                self.content_length = int(value) if value.isdigit() and len(value) < 16 else -1
-            elif raw == b"content-encoding":
+            elif what == "authorization":
+                self.authorization = value.decode("latin-1")
+            else:
                 self.content_encoding = value.decode("latin-1").strip().lower()
         self.headers = tuple(kept)
         self.place_headers = tuple(of_place)  #: those of `headers` that name a place

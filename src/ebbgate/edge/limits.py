@@ -19,7 +19,6 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from ebbgate.edge.body import Body
-from ebbgate.edge.events import cors_headers
 from ebbgate.edge.head import Head
 from ebbgate.edge.problems import Receive, Scope, Send, answer_problem
 from ebbgate.edge.sites import Sites
@@ -114,7 +113,7 @@ class RateLimit:
                 hint="send it again after Retry-After, and several events in one request",
                 retry_after_s=math.ceil(wait_s),
             )
-            await answer_problem(send, error, cors_headers(self._sites, Head(scope)))
+            await answer_problem(send, error, self._sites.cors(Head(scope).origin))
 
         return limited
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from typing import Final
 
 from ebbgate.edge.head import Head
+from ebbgate.edge.problems import Headers
 from ebbgate.errors import ConfigError, RequestError
 from ebbgate.model import Trust
 from ebbgate.settings import SiteSettings, secret_digest
+
+_BROWSER: Final = Trust.BROWSER  # looked up once: in Python 3.11 an enumeration's member costs as much as a call
+_SERVER: Final = Trust.SERVER
 
 
 class Sites:
@@ -17,12 +22,16 @@ class Sites:
 
     def __init__(self, sites: Mapping[str, SiteSettings]) -> None:
         self._by_origin: dict[str, str] = {}
+        self._cors: dict[str, Headers] = {}
         self._keys: list[tuple[bytes, str]] = []
         self._write_keys: dict[str, str] = {}
         for name, site in sites.items():
             for origin in site.origins:
                 if self._by_origin.setdefault(origin, name) != name:
                     raise ConfigError(f"sites.{name}.origins: {origin} belongs to '{self._by_origin[origin]}' already")
+                # Headers hold Latin-1: an origin beyond it is never met.
+                allowed = (b"access-control-allow-origin", origin.encode("latin-1", "replace"))
+                self._cors[origin] = [allowed, (b"access-control-allow-credentials", b"true")]
             for key in site.server_keys:
                 digest = bytes.fromhex(secret_digest(key.get_secret_value()))
                 if any(hmac.compare_digest(digest, other) for other, owner in self._keys if owner != name):
@@ -37,6 +46,13 @@ class Sites:
     def of_origin(self, origin: str | None) -> str | None:
         """Site of an exact Origin header; None for a stranger, `null` included."""
         return self._by_origin.get(origin) if origin else None
+
+    def cors(self, origin: str | None) -> Headers:
+        """Headers that let a page of a configured site read the answer; nothing for a stranger: no reflection, no `*`.
+
+        The same list each time: not to be changed.
+        """
+        return self._cors.get(origin, []) if origin else []
 
     def of_server_key(self, key: str) -> str | None:
         """Site of a server key; None for any other."""
@@ -61,10 +77,10 @@ class Sites:
     def identify(self, head: Head) -> tuple[str, Trust]:
         """(site, trust). Raises RequestError 401 for a bad key, 403 for a stranger's page, 401 for neither."""
         if head.authorization is not None:
-            return self._of_key(head.authorization), Trust.SERVER
+            return self._of_key(head.authorization), _SERVER
         site = self.of_origin(head.origin)
         if site is not None:
-            return site, Trust.BROWSER
+            return site, _BROWSER
         if head.origin is not None:
             raise RequestError(
                 "this origin is not one of a configured site",

@@ -16,7 +16,7 @@ from ebbgate.collect.cookies import cookie_fields
 from ebbgate.collect.native import subjects_of
 from ebbgate.collect.request import request_signals
 from ebbgate.consent.overlay import with_choices
-from ebbgate.edge.events import answer_preflight, as_unavailable, cors_headers
+from ebbgate.edge.events import answer_preflight, as_unavailable
 from ebbgate.edge.head import Head, read_cookies
 from ebbgate.edge.problems import JSON, MethodNotAllowed, Receive, Scope, Send, answer, answer_problem
 from ebbgate.edge.sites import Sites
@@ -57,7 +57,7 @@ class StatusEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """200 with `{"gpc", "opt_out_honored", "purposes", "text"}`."""
         head = Head(scope)
-        cors = cors_headers(self._sites, head)
+        cors = self._sites.cors(head.origin)
         if scope["method"] == "OPTIONS":
             await answer_preflight(send, cors)
             return

@@ -26,7 +26,8 @@ from ebbgate.settings import VisitorCookieSettings
 from ebbgate.store.keys import KeyRing, split_subject
 
 CLIENT_ID: Final = "visitor.client_id"
-_NAMES_THE_BROWSER: Final = (CLIENT_ID, "visitor.anonymous_id")
+_ANONYMOUS_ID: Final = "visitor.anonymous_id"
+_BROWSER: Final = Trust.BROWSER  # looked up once: in Python 3.11 an enumeration's member costs as much as a call
 #: A random number and the second of its making: the form that GA4 knows as a client id.
 _VALUE: Final = re.compile(r"[0-9]{1,19}\.([0-9]{10})", re.ASCII)
 #: Where a state comes from when nobody answered.
@@ -80,6 +81,18 @@ class VisitorCookie:
             for one in collected
         ]  # fmt: skip
 
+    def concerns(self, head: Head, collected: Sequence[Collected]) -> bool:
+        """False when `for_events` would change nothing and add nothing, whatever these events' consent."""
+        if not self._settings.enabled:
+            return False
+        if head.cookie:
+            return True
+        for one in collected:
+            event = one.event
+            if event is not None and event.trust is _BROWSER and not _named(event):
+                return True
+        return False
+
     async def for_events(
         self, head: Head, collected: Sequence[Collected], place: Place, now_ms: int
     ) -> tuple[Sequence[Collected], Headers]:
@@ -94,7 +107,7 @@ class VisitorCookie:
         found: list[Collected] = []
         for one in collected:
             event = one.event
-            if event is None or event.trust is not Trust.BROWSER or (not had and _named(event)):
+            if event is None or event.trust is not _BROWSER or (not had and _named(event)):
                 found.append(one)
                 continue
             state = self._asked(self._govern(one.signals, place, now_ms)[1])
@@ -151,7 +164,7 @@ class VisitorCookie:
 
 
 def _named(event: Event) -> bool:
-    return any(path in event.fields for path in _NAMES_THE_BROWSER)
+    return CLIENT_ID in event.fields or _ANONYMOUS_ID in event.fields
 
 
 def _with_id(event: Event, value: str) -> Event:

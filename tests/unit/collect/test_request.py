@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ebbgate.collect.request import request_signals
-from ebbgate.model import RawRequest, Trust
+from ebbgate.collect.request import request_fields, request_signals
+from ebbgate.model import Place, RawRequest, Trust
 
 
 def request(*headers: tuple[str, str]) -> RawRequest:
@@ -32,3 +32,11 @@ def test_one_gpc_line_that_refuses_counts(values: tuple[str, ...]) -> None:
     """A Sec-GPC of 1 in any line, or as a member of a joined list, is a refusal."""
     assert request_signals(request(*(("sec-gpc", value) for value in values))).gpc
     assert not request_signals(request(("sec-gpc", "0"), ("sec-gpc", "true"), ("dnt", "0"))).gpc
+
+
+def test_of_repeated_headers_the_first_counts() -> None:
+    """Device and language are what the first line says, also when it says nothing."""
+    twice = request(("user-agent", "A"), ("accept-language", "de-AT,en;q=0.5"), ("user-agent", "B"), ("accept-language", "fr"))
+    assert request_fields(twice, Place()) == {"network.ip": "203.0.113.9", "device.user_agent": "A", "device.language": "de-AT"}
+    empty = request(("user-agent", ""), ("accept-language", ""), ("user-agent", "B"), ("accept-language", "fr"))
+    assert request_fields(empty, Place()) == {"network.ip": "203.0.113.9"}

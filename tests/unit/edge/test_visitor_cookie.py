@@ -207,3 +207,17 @@ def test_settings_that_would_break_the_promise_are_refused(change: Any) -> None:
 def test_one_cookie_is_read_within_bounds(raw: bytes, expected: str | None) -> None:
     """The first of a name, printable ASCII, among the first 200 of a head of at most 16 KiB."""
     assert one_cookie(raw, "ebb_id") == expected
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "?"])
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("value", [None, "1.1763631000", "odd"])
+def test_who_is_not_concerned_gets_nothing(word: str, enabled: bool, value: str | None) -> None:
+    """Wherever a look at the events says that the cookie has no part in them, judging each changes none and sets none."""
+    ours = cookie(enabled=enabled)
+    named, nameless = collected(word, visitor={"anonymous_id": "a"}), collected(word)
+    server, broken = collected(word, trust=Trust.SERVER), Collected(None)
+    for events in ([named], [nameless], [server], [broken], [server, broken, named], [named, nameless], []):
+        changed = asyncio.run(ours.for_events(head(value), events, Place(), NOW_MS)) != (events, [])
+        assert ours.concerns(head(value), events) or not changed
+        assert ours.concerns(head(value), events) == (enabled and (value is not None or nameless in events))
