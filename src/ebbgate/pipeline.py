@@ -32,6 +32,7 @@ from ebbgate.policy.clean import clean, dump
 from ebbgate.policy.decide import decide
 from ebbgate.policy.holder import PolicyHolder
 from ebbgate.policy.plan import Policy, PolicySet
+from ebbgate.policy.prepare import prepare
 from ebbgate.policy.shapes import Kind
 from ebbgate.policy.together import clean_all
 from ebbgate.store.keys import KeyRing, server_twin, split_subject
@@ -50,8 +51,8 @@ MAX_ALIKE: Final = 1024  #: kinds of decisions that are counted apart before the
 NO_POLICY = Consent(Model.OPT_IN, EMPTY)
 
 
-#: Event, place, consent, decisions → where it counts once it is on disk.
-KindOf: TypeAlias = Callable[[Event, Place, Consent, tuple[Decision, ...]], Kind]
+#: Event, place, consent, decisions, its paths → where it counts once it is on disk.
+KindOf: TypeAlias = Callable[[Event, Place, Consent, tuple[Decision, ...], tuple[str, ...] | None], Kind]
 #: (signals, place, now in ms) → the policy that governs the place, and the consent under it.
 Govern: TypeAlias = Callable[[Signals, Place, int], tuple[Policy | None, Consent]]
 
@@ -139,8 +140,9 @@ class Pipeline:
     async def accept(self, collected: Sequence[Collected], place: Place) -> list[Receipt]:
         """Decide every event, make all of it durable, then say what became of each. Raises StoreError when nothing was stored."""
         self.under_way += 1
+        rooms: list[Room] = []
         try:
-            now_ms, rooms = self._clock_ms(), list[Room]()
+            now_ms = self._clock_ms()
             subjects = [self._keys.subject_keys(c.event.site, c.event.subjects) if c.event else b"" for c in collected]
             known = await self._choices.load({key for subject in set(subjects) for key in split_subject(subject)})
             if not any(known.values()):
@@ -187,7 +189,7 @@ class Pipeline:
             if held:
                 parked.append(subject)
             waking[id(stored.payloads)] = stored.payloads
-            kinds.append((decided.decisions, self._kind(decided.event, decided.place, decided.consent, decided.decisions)))
+            kinds.append((decided.decisions, self._kind_of(decided)))
             if self._watch is not None:
                 watched.append(decided)
             receipts.append(Receipt(decided.event.id, accepted))
@@ -302,6 +304,11 @@ class Pipeline:
                 if receipt.status is not Status.INVALID:
                     self._watch(next(told), receipt.status)
         return receipts
+
+    def _kind_of(self, decided: Decided) -> Kind:
+        event, policy = decided.event, decided.policy
+        paths = prepare(event, policy).paths if policy is not None else None
+        return self._kind(event, decided.place, decided.consent, decided.decisions, paths)
 
     def _alike_to(self, decisions: tuple[Decision, ...]) -> Kind:
         """Events about which just this was decided."""

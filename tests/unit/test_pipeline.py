@@ -78,7 +78,7 @@ async def test_what_was_read_is_let_go_before_it_is_on_disk(tmp_path: Path) -> N
             assert (held() is not None) is whole
             store.go_on.set()
             assert [r.status for r in await task] == [Status.ACCEPTED] * 3
-            counted = {key[-1]: kind.count for key, kind in middle.seen.take().kinds.items()}
+            counted = {kind.paths: kind.count for kind in middle.seen.take().kinds.values()}
             assert (counted[paths], sum(counted.values())) == (1, 3)
             assert [CANARY in one.event.fields.values() for one in middle.decided] == ([True, False, False] if whole else [])
 

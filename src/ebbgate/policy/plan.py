@@ -48,22 +48,11 @@ class Answer:
     decisions: tuple[Decision, ...]
 
 
-class Blank(dict[str, Value]):
-    """The paths of an event without values. `paths` is one object for all events alike, which need not be put together again."""
-
-    __slots__ = ("paths",)
-
-    def __init__(self, paths: tuple[str, ...]) -> None:
-        super().__init__(dict.fromkeys(paths, ""))
-        self.paths = paths
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class EventShape:
     """The field paths of an event, and what `prepare` does to them. One object a set of paths: told apart by identity."""
 
     paths: tuple[str, ...]
-    blank: Blank  #: the same paths without values
     treated: tuple[tuple[str, Treat], ...]  #: values that are rebuilt or shortened
     scanned: tuple[str, ...]  #: values that are searched for personal data
     words: tuple[str, ...]  #: of these, all but products

@@ -17,7 +17,7 @@ from ebbgate.fields import FIELDS, ITEM_KEYS, DataClass, Kind
 from ebbgate.model import Event, Scalar, Value
 from ebbgate.policy import treat
 from ebbgate.policy.detect import kinds_in, masked, suspect
-from ebbgate.policy.plan import Blank, EventShape, Everywhere, Policy, Treat
+from ebbgate.policy.plan import EventShape, Everywhere, Policy, Treat
 
 _IP: Final[dict[str, Callable[[Value], str | None]]] = {
     "keep": treat.whole_ip,
@@ -31,7 +31,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
 
     fields: Mapping[str, Value]
     shape: EventShape
-    blank: Mapping[str, Value]  #: the event's own paths, before any was dropped, without values
+    paths: tuple[str, ...]  #: the event's own, before any was dropped; one object for all events alike
     dropped: tuple[str, ...] = ()  #: paths whose value could not be made safe
     drop_event: str = ""  #: kind of personal data because of which nothing may leave
     reported: tuple[str, ...] = ()  #: "page.title: email", also where it was only reported
@@ -73,8 +73,8 @@ def prepare_fields(fields: Mapping[str, Value], everywhere: Everywhere) -> Prepa
     if shape.telling_names or _any_suspect(current, shape):
         drop_event, reported = _free_text(current, shape, dropped, everywhere.actions)
     if dropped:
-        return Prepared(current, shape_of(tuple(current), everywhere), shape.blank, tuple(dropped), drop_event, reported)
-    return Prepared(current, shape, shape.blank, (), drop_event, reported)
+        return Prepared(current, shape_of(tuple(current), everywhere), shape.paths, tuple(dropped), drop_event, reported)
+    return Prepared(current, shape, shape.paths, (), drop_event, reported)
 
 
 def shape_of(paths: tuple[str, ...], everywhere: Everywhere) -> EventShape:
@@ -86,7 +86,6 @@ def shape_of(paths: tuple[str, ...], everywhere: Everywhere) -> EventShape:
         words = tuple(p for p in scanned if p not in _PRODUCTS)
         found = EventShape(
             paths=paths,
-            blank=Blank(paths),
             treated=tuple((p, treated[p]) for p in paths if p in treated),
             scanned=scanned,
             words=words,

@@ -20,7 +20,7 @@ from ebbgate.policy.authored import PolicyWords
 from ebbgate.policy.detect import kinds_in
 from ebbgate.policy.diff import OTHER_EVENT, OTHER_PROPERTY, Situation
 from ebbgate.policy.places import known_country
-from ebbgate.policy.plan import ALWAYS_SENT, Blank
+from ebbgate.policy.plan import ALWAYS_SENT
 from ebbgate.policy.select import Selection, expand
 
 HOUR_MS: Final = 3_600_000
@@ -30,10 +30,10 @@ MAX_WIDE: Final = 256  #: paths of one event
 #: A name as a programmer writes it. Long runs of digits and long words may be somebody's.
 _PLAIN: Final = re.compile(r"(?!.*[0-9]{5})[A-Za-z_$][A-Za-z0-9_$-]{0,39}(?:\.[A-Za-z0-9_$-]{1,40}){0,4}\Z")
 
-#: What tells kinds of events apart: the decisions by identity, site, name, country, region, purposes, their states, paths.
-_Key: TypeAlias = tuple[
-    int, str, str, str | None, str | None, tuple[str, ...], tuple[ConsentState, ...], tuple[str, ...]
-]  # fmt: skip
+#: Purposes and their states.
+_Said: TypeAlias = tuple[tuple[str, ConsentState], ...]
+#: What tells kinds of events apart: the decisions by identity, site, name, country, region, what was said, the paths or their identity.
+_Key: TypeAlias = tuple[int, str, str, str | None, str | None, _Said, int | tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,10 @@ class Traffic:
 
 @dataclass(slots=True)
 class Kind:
-    """A kind of event, its decisions, and how often it came. Holding the decisions keeps their identity theirs."""
+    """A kind of event, and how often it came. Holding decisions and paths keeps their identity theirs."""
 
     decisions: Sequence[Decision]
+    paths: tuple[str, ...] = ()
     count: int = 0  #: events since they were last taken; whoever takes an event adds one
     idle: bool = False  #: none came between the last two times
 
@@ -70,15 +71,22 @@ class Observations:
 
     _kinds: dict[_Key, Kind] = field(default_factory=dict)
     _over: Kind = field(default_factory=lambda: Kind(()))
+    _said: dict[int, tuple[Consent, _Said]] = field(default_factory=dict)  # by the id of the consent
 
     @property
     def missed(self) -> int:
         """Events over the bounds, which are in no other count."""
         return self._over.count
 
-    def kind(self, event: Event, place: Place, consent: Consent, decisions: Sequence[Decision]) -> Kind:
-        """Where an event counts. Found before it is on disk, while it is at hand; it counts once it is."""
-        purposes, fields = consent.purposes, event.fields
+    def kind(
+        self, event: Event, place: Place, consent: Consent, decisions: Sequence[Decision], paths: tuple[str, ...] | None = None
+    ) -> Kind:
+        """Where an event counts. Found before it is on disk, while it is at hand; it counts once it is.
+
+        `paths`: of the event's fields, where all events alike share one object.
+        """
+        known = self._said.get(id(consent))
+        said = known[1] if known is not None and known[0] is consent else self._states(consent)
         # Flat, and nothing hashed by Python code: this is done for every event.
         key = (
             id(decisions),
@@ -86,23 +94,29 @@ class Observations:
             event.name,
             place.country,
             place.region,
-            tuple(purposes),
-            tuple([said.state for said in purposes.values()]),
-            fields.paths if type(fields) is Blank else tuple(fields),
+            said,
+            tuple(event.fields) if paths is None else id(paths),
         )
         kind = self._kinds.get(key)
         if kind is None:
-            if len(self._kinds) >= MAX_KINDS or len(fields) > MAX_WIDE:
+            if len(self._kinds) >= MAX_KINDS or len(event.fields) > MAX_WIDE:
                 return self._over
-            kind = self._kinds[key] = Kind(decisions)
+            kind = self._kinds[key] = Kind(decisions, paths or tuple(event.fields))
         return kind
+
+    def _states(self, consent: Consent) -> _Said:
+        said = tuple([(name, one.state) for name, one in consent.purposes.items()])
+        if len(self._said) >= MAX_KINDS:
+            self._said.clear()
+        self._said[id(consent)] = (consent, said)
+        return said
 
     def take(self) -> Taken:
         """What was counted since the last time. `summed` may work on it in another thread."""
         taken: dict[_Key, Kind] = {}
         for key, kind in list(self._kinds.items()):
             if kind.count:
-                taken[key] = Kind(kind.decisions, kind.count)
+                taken[key] = Kind(kind.decisions, kind.paths, kind.count)
                 kind.count, kind.idle = 0, False
             elif kind.idle:
                 del self._kinds[key]
@@ -122,13 +136,12 @@ def summed(taken: Taken, now_ms: int) -> tuple[list[FieldSeen], list[Traffic]]:
     """The counts by field and by kind of event. Everything counts for the hour of `now_ms`."""
     fields: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
     traffic: Counter[tuple[str, Situation]] = Counter()
-    for (_, site, name, country, region, purposes, states, paths), kind in taken.kinds.items():
-        told = tuple(dict.fromkeys(tellable(path) for path in paths))
+    for (_, site, name, country, region, said, _), kind in taken.kinds.items():
+        told = tuple(dict.fromkeys(tellable(path) for path in kind.paths))
         for path in told:
             count, destinations = fields.get((site, path), (0, {}))
             destinations.update({d.destination: d.rule for d in kind.decisions if d.sends and path in d.fields})
             fields[site, path] = (count + kind.count, destinations)
-        said = tuple(zip(purposes, states, strict=True))
         traffic[site, Situation(_coarse(country, region), _plain_event(name), said, tuple(sorted(told)))] += kind.count
     seen = [FieldSeen(site, path, count, to) for (site, path), (count, to) in sorted(fields.items())]
     hour = now_ms // HOUR_MS
