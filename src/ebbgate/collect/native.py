@@ -15,13 +15,14 @@ import msgspec
 from ebbgate.collect import names
 from ebbgate.collect.address import address_fields
 from ebbgate.collect.consent_object import NO_SIGNALS, read_consent
+from ebbgate.collect.native_types import MAX_ID, loads_known
 from ebbgate.collect.native_values import flatten, typed
+from ebbgate.collect.strict_json import loads
 from ebbgate.collect.times import parse_time
 from ebbgate.errors import EventError, RequestError
 from ebbgate.fields import FIELDS, Kind
-from ebbgate.model import Event, Signals, Trust, Value
+from ebbgate.model import Event, PlainItems, Signals, Trust, Value
 
-MAX_ID: Final = 200
 DAY_MS: Final = 24 * 3600 * 1000
 AHEAD_MS: Final = 5 * 60 * 1000  #: clocks a little ahead are set to the time of receipt
 OLDEST_MS: Final = {Trust.BROWSER: 7 * DAY_MS, Trust.SERVER: 90 * DAY_MS}
@@ -32,14 +33,17 @@ _TABLE: Final[Mapping[str, Mapping[str, tuple[str, Kind]]]] = {
     if group != "event"
 }
 #: Groups that only a site's own server may state: for a browser the request itself is the evidence.
+ITEMS: Final = "order.items"
 _SERVER_ONLY: Final = frozenset({"place", "network"})
-#: Each group with its texts and its numbers apart, since nearly every value is one or the other: (texts, numbers, all, server only).
+#: Each group with its texts and its numbers apart, since nearly every value is one or the other: (texts, numbers, all, server only,
+#: the path of each).
 _GROUPS: Final = {
     group: (
         {part: path for part, (path, kind) in table.items() if kind is Kind.TEXT},
         {part: path for part, (path, kind) in table.items() if kind is Kind.NUMBER},
         table,
         group in _SERVER_ONLY,
+        {part: path for part, (path, _) in table.items()},
     )
     for group, table in _TABLE.items()
 }
@@ -69,11 +73,13 @@ def parse_body(
     new_id: Callable[[], str] | None = None,
     signals: Signals = NO_SIGNALS,
     base: Mapping[str, Value] | None = None,
+    known: bool = False,
 ) -> list[Collected]:
     """Decoded JSON of one request → its events, each good or with its own error. Raises RequestError for a wrong envelope.
 
     `signals` is what the request itself says (headers, cookies); every event's own consent object is laid over it. `base` holds
-    the fields that the request itself vouches for: a browser's event cannot overwrite its network.* and place.*.
+    the fields that the request itself vouches for: a browser's event cannot overwrite its network.* and place.*. `known`: the value
+    comes from `native_types.loads_known`, so every key and type is proven.
     """
     if not isinstance(value, dict):
         raise RequestError("the body is not a JSON object", status=422, code="not_an_event", hint='send {"event": "page_view", …}')
@@ -102,7 +108,33 @@ def parse_body(
             code="too_many_events",
             hint="send several smaller requests",
         )
-    return [_collect(item, site, trust, received_ms, skew_ms, new_id, signals, base) for item in items]
+    return [_collect(item, site, trust, received_ms, skew_ms, new_id, signals, base, known) for item in items]
+
+
+def read_body(
+    body: bytes,
+    *,
+    site: str,
+    trust: Trust,
+    received_ms: int,
+    max_events: int,
+    new_id: Callable[[], str],
+    signals: Signals,
+    base: Mapping[str, Value] | None,
+) -> list[Collected]:
+    """`parse_body` of the bytes of a request. Raises RequestError also for what is no strict JSON."""
+    value = loads_known(body)
+    return parse_body(
+        loads(body) if value is None else value,
+        site=site,
+        trust=trust,
+        received_ms=received_ms,
+        max_events=max_events,
+        new_id=new_id,
+        signals=signals,
+        base=base,
+        known=value is not None,
+    )
 
 
 def parse_event(
@@ -115,7 +147,7 @@ def parse_event(
     signals: Signals = NO_SIGNALS,
 ) -> tuple[Event, Signals]:
     """One native event → Event and the consent evidence in it. Raises EventError. Without an id it gets one made of its content."""
-    event, found, _ = _parse(obj, site, trust, received_ms, 0, None, signals, base)
+    event, found, _ = _parse(obj, site, trust, received_ms, 0, None, signals, base, False)
     return event, found
 
 
@@ -128,9 +160,10 @@ def _collect(
     new_id: Callable[[], str] | None,
     signals: Signals,
     base: Mapping[str, Value] | None,
+    known: bool,
 ) -> Collected:
     try:
-        event, found, ignored = _parse(item, site, trust, received_ms, skew_ms, new_id, signals, base)
+        event, found, ignored = _parse(item, site, trust, received_ms, skew_ms, new_id, signals, base, known)
     except EventError as error:
         given = item.get("id") if isinstance(item, dict) else None
         # Without its traceback, which would hold all that was read of the event.
@@ -149,6 +182,7 @@ def _parse(
     new_id: Callable[[], str] | None,
     request: Signals,
     base: Mapping[str, Value] | None,
+    known: bool,
 ) -> tuple[Event, Signals, tuple[str, ...]]:
     if not isinstance(obj, dict):
         raise EventError("an event is not a JSON object", code="not_an_event", hint='send {"event": "page_view", …}')
@@ -178,9 +212,13 @@ def _parse(
             continue
         if type(value) is not dict:
             raise EventError(f"`{key}` is not an object", code="field_type", hint=f'send "{key}": {{…}}')
-        texts, numbers, table, server_only = group
+        texts, numbers, table, server_only, paths = group
         if server_only and browser:
             ignored.append(key)
+            continue
+        if known:
+            for part, item in value.items():
+                fields[paths[part]] = item
             continue
         for part, item in value.items():
             form = type(item)
@@ -197,6 +235,8 @@ def _parse(
                 ignored.append(key)
             elif item is not None and item != "":
                 fields[entry[0]] = typed(*entry, item)
+    if known and ITEMS in fields:
+        fields[ITEMS] = PlainItems(obj["order"]["items"])
     properties = obj.get("properties")
     if properties is not None:
         if not isinstance(properties, dict):

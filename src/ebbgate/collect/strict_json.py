@@ -26,17 +26,17 @@ QUIET_BLOCK: Final = MAX_STRING_BYTES // 2
 USUAL_DEPTH: Final = 7
 
 
-def _usual(levels: int) -> Any:
+def usual(levels: int) -> Any:
     """The type of JSON within the bounds, for a decoder that checks depth, keys of an object and integers as it reads, in C."""
     scalar = str | Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | float | bool | None
     if not levels:
         return scalar
-    inner = _usual(levels - 1)
+    inner = usual(levels - 1)
     objects: Any = Annotated[GenericAlias(dict, (str, inner)), msgspec.Meta(max_length=MAX_KEYS)]
     return scalar | GenericAlias(list, (inner,)) | objects
 
 
-_decode_usual = msgspec.json.Decoder(_usual(USUAL_DEPTH)).decode
+_decode_usual = msgspec.json.Decoder(usual(USUAL_DEPTH)).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -48,9 +48,9 @@ def loads(body: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = _loads_unusual(body)
     else:
-        if _may_hold_odd_text(body):
+        if may_hold_odd_text(body):
             _check_values(value)
-    if not _each_key_once(body, value):
+    if not each_key_once(body, value):
         _find_duplicate(body)
     return value
 
@@ -87,7 +87,7 @@ def _check_nesting(value: Any, room: int) -> None:
             _check_nesting(item, room - 1)
 
 
-def _may_hold_odd_text(body: bytes) -> bool:
+def may_hold_odd_text(body: bytes) -> bool:
     """False when no string can be too long or hold NUL: then no value needs a look."""
     escapes = b"\\" in body
     if escapes and b"\\u0000" in body:
@@ -120,7 +120,7 @@ def _check_text(text: str) -> None:
         _refuse("json_long_string", f"a string is longer than {MAX_STRING_BYTES} bytes", "shorten it")
 
 
-def _each_key_once(body: bytes, value: Any) -> bool:
+def each_key_once(body: bytes, value: Any) -> bool:
     r"""True when it is proven that no object of `body`, which decoded to `value`, has a key twice.
 
     Written again, `value` has each key once, so an equal text has too. In a text written otherwise, with blanks or escapes, each

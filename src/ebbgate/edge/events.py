@@ -10,7 +10,6 @@ import msgspec
 
 from ebbgate.collect import native
 from ebbgate.collect.request import request_fields, request_signals
-from ebbgate.collect.strict_json import loads
 from ebbgate.edge.body import Body, ClientGone, check_head
 from ebbgate.edge.head import Head, read_cookies
 from ebbgate.edge.problems import JSON, Headers, MethodNotAllowed, Receive, Scope, Send, answer, answer_problem
@@ -94,8 +93,8 @@ class EventsEndpoint:
         request = RawRequest(
             "POST", scope["path"], "", head.headers, raw, address, self._clock_ms(), read_cookies(head.cookie), site, trust
         )
-        collected = native.parse_body(
-            loads(raw),
+        collected = native.read_body(
+            raw,
             site=site,
             trust=trust,
             received_ms=request.received_ms,

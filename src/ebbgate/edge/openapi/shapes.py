@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from ebbgate.collect.native import MAX_ID
+from ebbgate.collect.native_types import MAX_ID
 from ebbgate.collect.native_values import MAX_ITEMS, MAX_PROPERTIES, PROPERTY_DEPTH
 from ebbgate.edge.openapi.codes import CODES, with_status
 from ebbgate.fields import FIELDS, GROUPS, ITEM_KEYS, Kind
