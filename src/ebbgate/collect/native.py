@@ -218,7 +218,8 @@ def _parse(
             continue
         if known:
             for part, item in value.items():
-                fields[paths[part]] = item
+                if item != "":
+                    fields[paths[part]] = item
             continue
         for part, item in value.items():
             form = type(item)

@@ -20,12 +20,9 @@ MAX_ID: Final = 200
 _CONSENT_LEVELS: Final = 4
 
 _NUMBER: Final = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | float
-#: An empty text is no value: such an event is read value by value.
-_KINDS: Final[Mapping[Kind, Any]] = {
-    Kind.TEXT: Annotated[str, msgspec.Meta(min_length=1)],
-    Kind.NUMBER: _NUMBER,
-    Kind.BOOLEAN: bool,
-}
+_KINDS: Final[Mapping[Kind, Any]] = {Kind.TEXT: str, Kind.NUMBER: _NUMBER, Kind.BOOLEAN: bool}
+#: In a product an empty text, which is no value, would have to be taken out.
+_IN_PRODUCTS: Final = {**_KINDS, Kind.TEXT: Annotated[str, msgspec.Meta(min_length=1)]}
 
 
 def _object(name: str, parts: Mapping[str, Any]) -> Any:
@@ -33,7 +30,9 @@ def _object(name: str, parts: Mapping[str, Any]) -> Any:
 
 
 #: A product without addresses: these would have to be rebuilt.
-_PRODUCT: Final = _object("product", {key: _KINDS[kind] for key, kind in ITEM_KEYS.items() if key not in ("url", "image_url")})
+_PRODUCT: Final = _object(
+    "product", {key: _IN_PRODUCTS[kind] for key, kind in ITEM_KEYS.items() if key not in ("url", "image_url")}
+)
 _PRODUCTS: Final[Any] = Annotated[GenericAlias(list, (_PRODUCT,)), msgspec.Meta(max_length=MAX_ITEMS)]
 _PROPERTIES: Final[Any] = Annotated[GenericAlias(dict, (str, str | _NUMBER | bool)), msgspec.Meta(max_length=MAX_KEYS)]
 
@@ -50,6 +49,8 @@ _ENVELOPE: Final = {
 _EVENT: Final = _object("event", {**{name: _group(name) for name in GROUPS}, **_ENVELOPE})
 _BATCH: Final = _object("batch", {"events": GenericAlias(list, (_EVENT,)), "sent_at": usual(0)})
 
+#: How a batch begins: a server's, and the tag's.
+_BATCHES: Final = (b'{"events":', b'{"sent_at":')
 _decode_event: Final = msgspec.json.Decoder(_EVENT).decode
 _decode_batch: Final = msgspec.json.Decoder(_BATCH).decode
 
@@ -57,7 +58,7 @@ _decode_batch: Final = msgspec.json.Decoder(_BATCH).decode
 def loads_known(body: bytes) -> Any | None:
     """Decode a body in which every key is known and every value of its type; None where anything is otherwise. Never raises."""
     try:
-        value = (_decode_batch if body.startswith(b'{"events":') else _decode_event)(body)
+        value = (_decode_batch if body.startswith(_BATCHES) else _decode_event)(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return value if not may_hold_odd_text(body) and each_key_once(body, value) else None
