@@ -134,7 +134,7 @@ def test_what_no_destination_gets_is_not_in_the_shared_part(own: dict[str, Value
         assert shared == b""
         return
     whole = [msgspec.msgpack.decode(shared + record) for record in records.values()]
-    paths, written = whole[0][1], whole[0][2]
+    written, paths = whole[0][1], whole[0][2]
     used = {slot % len(written) for _, _, _, own_part in whole for slot in (*own_part[1], *own_part[2:5]) if slot is not None}
     assert used | {len(written) - 1, len(written) - 2} == set(range(len(written)))
     left = {path for d in decisions if d.sends for path in d.fields}

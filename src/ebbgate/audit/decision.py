@@ -68,12 +68,12 @@ def decision(
     evidence = known.evidence
     nonce_c, nonce_e, nonce_s = entropy[:32], entropy[32:64], entropy[64:]
     about = f'{known.before_id}{quoted(event.id)}{known.after_id}{event.time_ms}"}}'.encode()
-    opening = {"consent": (nonce_c, evidence), "event": (nonce_e, about)}
+    opening = {"consent": (nonce_c, b""), "event": (nonce_e, about)}
     own = _commit(_CONSENT, nonce_c, evidence) + _commit(_EVENT, nonce_e, about)
     if subject:
         opening["subject"] = (nonce_s, subject)
         own += _commit(_SUBJECT, nonce_s, subject)
-    return Entry("decision", key, b"", own, pack_opening(opening), known.form, event.received_ms // 1000)
+    return Entry("decision", key, b"", own, pack_opening(opening), evidence, known.form, event.received_ms // 1000)
 
 
 def _commit(domain: hashlib._Hash, nonce: bytes, value: bytes) -> bytes:

@@ -53,6 +53,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     head: bytes  #: canonical bytes up to the number; b"" with a form
     tail: bytes  #: canonical bytes after it; with a form, what fills it: `own`
     opening: bytes = b""  #: what opens its commitments: `pack_opening`
+    evidence: bytes = b""  #: the value behind `consent_c`, left out of `opening` because many entries have the same
     form: Form | None = None
     t: int = 0  #: with a form: seconds since 1970
 
@@ -71,12 +72,15 @@ def pack_opening(opening: Mapping[str, tuple[bytes, bytes]]) -> bytes:
     return _pack(opening) if opening else b""
 
 
-def unpack_opening(packed: bytes) -> Mapping[str, tuple[bytes, bytes]]:
-    """Inverse of `pack_opening`. Raises EntryError for other bytes."""
+def unpack_opening(packed: bytes, evidence: bytes = b"") -> Mapping[str, tuple[bytes, bytes]]:
+    """Inverse of `pack_opening`, with an entry's `evidence` in its place. Raises EntryError for other bytes."""
     try:
-        return _unpack(packed) if packed else EMPTY
+        found = _unpack(packed) if packed else {}
     except msgspec.MsgspecError:
         raise EntryError("an opening cannot be read") from None
+    if evidence and "consent" in found:
+        found["consent"] = (found["consent"][0], evidence)
+    return found
 
 
 def commit(name: str, nonce: bytes, value: bytes) -> str:

@@ -1,9 +1,9 @@
 """The stored forms of what may leave: MessagePack that the store encrypts.
 
 Two forms, told apart by their first byte. *One*: everything about one destination in one array of fifteen members. *Together*: what
-several destinations get of one event, written once (`shared`), and for each a small constant `record` of which values are its own;
-`shared + record` is one array of four members, and that concatenation is all that a store must know. What waits for a retry or lies
-as a dead letter is kept in the form *one*: it outlives the event's other deliveries, and must not keep their values.
+several destinations get of one event, written once (`shared`), and for each a constant `record` that says what the values are and
+which are its own; `shared + record` is one array of four members, and that concatenation is all that a store must know. What waits
+for a retry or lies as a dead letter is kept in the form *one*: it outlives the event's other deliveries, and must not keep their values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ StoredValue: TypeAlias = str | int | float | bool | list[str | int | float | boo
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 _ARRAY_OF_4: Final = b"\x94"
-VERSION: Final = 1  #: of the form *together*
+VERSION: Final = 2  #: of the form *together*
 
 
 class One(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -64,8 +64,8 @@ class Record(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 
 class _Together(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     version: int
-    paths: list[str]  #: of each value; "" for one that is no field
     values: list[StoredValue | None]  #: None = could not be treated as told, so it is left out
+    paths: list[str]  #: of each value; "" for one that is no field
     record: Record
 
 
@@ -82,22 +82,20 @@ def pack_one(row: Sequence[object]) -> bytes:
     return _pack(row)
 
 
-def shared_head(paths: Sequence[str]) -> bytes:
-    """What the shared parts of all events with these slots begin with."""
-    return _ARRAY_OF_4 + _pack(VERSION) + _pack(paths)
+_HEAD: Final = _ARRAY_OF_4 + _pack(VERSION)
 
 
-def pack_shared(head: bytes, values: Sequence[Value | None]) -> bytes:
-    """The shared part of one event: `head` and the values of its slots."""
+def pack_shared(values: Sequence[Value | None]) -> bytes:
+    """The shared part of one event: the values of its slots."""
     try:
-        return head + _pack(values)
+        return _HEAD + _pack(values)
     except (OverflowError, UnicodeEncodeError):
-        return head + _pack([storable(value) for value in values])
+        return _HEAD + _pack([storable(value) for value in values])
 
 
-def pack_record(record: Record) -> bytes:
-    """The record of one destination."""
-    return _pack(record)
+def pack_record(paths: Sequence[str], record: Record) -> bytes:
+    """What follows it for one destination: the path of each slot, and the destination's record."""
+    return _pack(paths) + _pack(record)
 
 
 def unpack(data: bytes) -> One:

@@ -20,7 +20,7 @@ from ebbgate.policy.clean import Pseudonym, clean, consent_states, country_of, d
 from ebbgate.policy.decide import projection_of
 from ebbgate.policy.plan import MAX_FIELDS, EventShape, Policy, Projection, Shape
 from ebbgate.policy.prepare import Prepared, prepare
-from ebbgate.policy.stored import Record, pack_record, pack_shared, shared_head
+from ebbgate.policy.stored import Record, pack_record, pack_shared
 
 #: Event, its prepared form, pseudonymiser, country of telephone numbers → the value of one slot; None = it cannot be treated as told.
 Make: TypeAlias = Callable[[Event, Prepared, Pseudonym, str | None], "Value | None"]
@@ -35,7 +35,6 @@ class _Plan:
     decisions: tuple[Decision, ...]
     consent: Consent
     shape: EventShape
-    head: bytes
     pull: Callable[[Mapping[str, Value]], tuple[Value, ...]]  #: the values that leave as they are
     makes: tuple[Make, ...]  #: the values that are treated for a destination
     hashes: bool  #: some of them are hashed
@@ -66,7 +65,7 @@ def clean_all(
     for slot in plan.texts:
         if type(values[slot]) is not str:  # the id is not one: each destination gets what `clean` makes of it
             return b"", {d.destination: dump(clean(event, d, policy, consent, pseudonym=pseudonym)) for d in decisions if d.sends}
-    return pack_shared(plan.head, values), plan.records
+    return pack_shared(values), plan.records
 
 
 def _plan_for(decisions: tuple[Decision, ...], policy: Policy, consent: Consent, prepared: Prepared) -> _Plan:
@@ -158,16 +157,16 @@ class _Slots:
     def plan(self, decisions: tuple[Decision, ...], consent: Consent, shape: EventShape, records: Mapping[str, Record]) -> _Plan:
         """Everything collected."""
         made = list(reversed(self._made.values()))
+        paths = [*self._pulled, *(path for _, _, path in made)]
         return _Plan(
             decisions=decisions,
             consent=consent,
             shape=shape,
-            head=shared_head([*self._pulled, *(path for _, _, path in made)]),
             pull=_pull(tuple(self._pulled)),
             makes=tuple(make for _, make, _ in made),
             hashes=self.hashes,
             texts=tuple(self._texts),
-            records={name: pack_record(record) for name, record in records.items()},
+            records={name: pack_record(paths, record) for name, record in records.items()},
         )
 
 

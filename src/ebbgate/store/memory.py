@@ -322,7 +322,7 @@ class MemoryStore:
 
     def _logged(self, row: tuple[int, bytes, Entry]) -> Logged:
         nseq, key, entry = row
-        return Logged(nseq, key, entry.encode(nseq), unpack_opening(entry.opening))
+        return Logged(nseq, key, entry.encode(nseq), unpack_opening(entry.opening, entry.evidence))
 
     def _about(self, queued: Sequence[Queued], nseq: int) -> None:
         for one in queued:

@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 _pack: Final = msgspec.msgpack.Encoder().encode
 _payloads: Final = msgspec.msgpack.Decoder(dict[str, bytes])
 _bodies: Final = msgspec.msgpack.Decoder(list[tuple[int, bytes, bytes]])
-_openings: Final = msgspec.msgpack.Decoder(list[tuple[int, bytes]])
+_openings: Final = msgspec.msgpack.Decoder(tuple[list[bytes], list[tuple[int, bytes, int]]])
 
 
 def pack_payloads(payloads: Mapping[str, bytes]) -> bytes:
@@ -38,15 +38,20 @@ def open_bodies(keys: KeyRing, segment: int, first: int, sealed: bytes) -> dict[
     return {row: (key, body) for row, key, body in rows}
 
 
-def seal_openings(keys: KeyRing, segment: int, rows: Sequence[tuple[int, bytes]]) -> bytes:
-    """Openings of entries in a row, (row, opening) each, in one ciphertext bound to its place."""
-    return keys.seal(_pack(rows), b"openings%d.%d" % (segment, rows[0][0]))
+def seal_openings(keys: KeyRing, segment: int, rows: Sequence[tuple[int, bytes, bytes]]) -> bytes:
+    """Openings of entries in a row, (row, evidence, opening) each, in one ciphertext bound to its place. Each evidence stands once."""
+    seen: dict[bytes, int] = {}
+    told = [(row, opening, seen.setdefault(evidence, len(seen))) for row, evidence, opening in rows]
+    return keys.seal(_pack((list(seen), told)), b"openings%d.%d" % (segment, rows[0][0]))
 
 
-def open_openings(keys: KeyRing, segment: int, first: int, sealed: bytes) -> dict[int, bytes]:
-    """Row → opening; one that was deleted is not there."""
-    rows = _decode(_openings, keys.open(sealed, b"openings%d.%d" % (segment, first)))
-    return dict(rows)
+def open_openings(keys: KeyRing, segment: int, first: int, sealed: bytes) -> dict[int, tuple[bytes, bytes]]:
+    """Row → (evidence, opening); one that was deleted is not there. Raises StoreBroken when it does not open."""
+    seen, rows = _decode(_openings, keys.open(sealed, b"openings%d.%d" % (segment, first)))
+    try:
+        return {row: (seen[number], opening) for row, opening, number in rows}
+    except IndexError:
+        raise StoreBroken("stored bytes open but cannot be read") from None
 
 
 def seal_ends(keys: KeyRing, segment: int, number: int, ends: Mapping[str, bytes]) -> bytes:

@@ -308,7 +308,8 @@ class Reader:
     def _logged(self, row: Sequence[Any]) -> Logged:
         """An entry of the delivery database."""
         nseq, key, body, sealed = row
-        return _entry(nseq, key, body, open_opening(self._keys, nseq, sealed))
+        opening = open_opening(self._keys, nseq, sealed)
+        return _entry(nseq, key, body, None if opening is None else (b"", opening))
 
     def _logged_in(self, db: apsw.Connection, segment: int, row: Sequence[Any]) -> Logged:
         """An entry of a segment or an archive."""
@@ -333,9 +334,10 @@ class Reader:
         return found
 
 
-def _entry(nseq: int, key: bytes, body: bytes, opening: bytes | None) -> Logged:
+def _entry(nseq: int, key: bytes, body: bytes, found: tuple[bytes, bytes] | None) -> Logged:
+    """`found`: evidence and opening, None once deleted."""
     try:
-        return Logged(nseq, key, body, None if opening is None else unpack_opening(opening))
+        return Logged(nseq, key, body, None if found is None else unpack_opening(found[1], found[0]))
     except EntryError:
         raise StoreBroken("an opening is there but cannot be read", code="store_damaged") from None
 

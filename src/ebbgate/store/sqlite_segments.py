@@ -67,7 +67,7 @@ class Rows:
 
     events: list[tuple[int, int, int, int | None, int | None, int, int, bytes, bytes, bytes, bytes]] = field(default_factory=list)
     bodies: list[tuple[int, bytes, bytes]] = field(default_factory=list)  #: row, key, body
-    openings: list[tuple[int, bytes]] = field(default_factory=list)  #: row, opening
+    openings: list[tuple[int, bytes, bytes]] = field(default_factory=list)  #: row, evidence, opening
     forms: New[Form] = field(default_factory=dict)
     ends: New[Mapping[str, bytes]] = field(default_factory=dict)
     held: list[tuple[int, int, int, int, int, bytes, bytes, bytes]] = field(default_factory=list)

@@ -239,7 +239,7 @@ class Writer:
         number = nseq - active.base
         if not fresh.isdisjoint(event.checks) or window.any_claimed(event.checks, conversion=conversion):
             entry = event.duplicate_entry(event)
-            rows.openings.append((number, entry.opening))
+            rows.openings.append((number, entry.evidence, entry.opening))
             rows.events.append((number, event.at_ms, 0, None, None, entry.t, 0, event.key, event.subject, b"", entry.encode(nseq)))
             return Appended.DUPLICATE
         entry = event.entry
@@ -267,7 +267,7 @@ class Writer:
             form, own = None, entry.encode(nseq)
         else:
             form, own = active.forms.number(entry.form, rows.forms), entry.tail
-        rows.openings.append((number, entry.opening))
+        rows.openings.append((number, entry.evidence, entry.opening))
         rows.size += len(own) + len(entry.opening)
         rows.events.append(
             (

@@ -84,9 +84,9 @@ def test_commitments_open_with_their_opening_only(kind: str) -> None:
     entry = BUILDERS[kind]()
     body = parse(entry.encode(1))
     members = {entries.COMMITMENTS[m]: body[m] for m in body.keys() & entries.COMMITMENTS}
-    assert members.keys() == unpack_opening(entry.opening).keys()
+    assert members.keys() == unpack_opening(entry.opening, entry.evidence).keys()
     for name, commitment in members.items():
-        nonce, value = unpack_opening(entry.opening)[name]
+        nonce, value = unpack_opening(entry.opening, entry.evidence)[name]
         assert opens(name, commitment, (nonce, value))
         assert not opens(name, commitment, (nonce, value + b"x"))
         assert not opens(name, commitment, (bytes(32), value) if nonce != bytes(32) else (ONE, value))
@@ -106,7 +106,7 @@ def test_nothing_of_the_person_is_in_a_decision() -> None:
     body = parse(stored)
     assert (body["event"], body["dests"][0]["fields"], body["dests"][0]["other"]) == ("custom", ["event.id"], 1)
     assert (body["dests"][0]["removed"], body["dests"][0]["other_removed"]) == (["user.email"], 1)
-    assert b"canary-id" in unpack_opening(entry.opening)["event"][1]
+    assert b"canary-id" in unpack_opening(entry.opening, entry.evidence)["event"][1]
 
 
 def test_one_person_s_entries_cannot_be_linked() -> None:
@@ -119,7 +119,7 @@ def test_a_decision_without_subject_commits_to_none() -> None:
     """No subject: no `subj_c`, no opening."""
     entry = decided(subject=b"")
     assert "subj_c" not in parse(entry.encode(1))
-    assert "subject" not in unpack_opening(entry.opening)
+    assert "subject" not in unpack_opening(entry.opening, entry.evidence)
 
 
 def test_equal_decisions_have_equal_bytes_however_they_come() -> None:

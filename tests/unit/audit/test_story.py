@@ -36,7 +36,7 @@ class Stored:
 
 
 def stored(entry: Entry, nseq: int) -> Stored:
-    return Stored(nseq, entry.encode(nseq), unpack_opening(entry.opening))
+    return Stored(nseq, entry.encode(nseq), unpack_opening(entry.opening, entry.evidence))
 
 
 def decided() -> Stored:

@@ -19,13 +19,13 @@ from ebbgate.store.sealing import (
 
 KEYS = KeyRing.ephemeral()
 BODIES = [(5, b"k" * 16, b"five"), (9, b"l" * 16, b"")]
-OPENINGS = [(5, b"a"), (6, b"")]
+OPENINGS = [(5, b"e", b"a"), (6, b"f", b""), (9, b"e", b"c")]
 
 
 def test_blocks_come_back_whole() -> None:
     """Each row's bytes come back under its row, with the key of the event they belong to."""
     assert open_bodies(KEYS, 3, 5, seal_bodies(KEYS, 3, BODIES)) == {5: (b"k" * 16, b"five"), 9: (b"l" * 16, b"")}
-    assert open_openings(KEYS, 3, 5, seal_openings(KEYS, 3, OPENINGS)) == dict(OPENINGS)
+    assert open_openings(KEYS, 3, 5, seal_openings(KEYS, 3, OPENINGS)) == {5: (b"e", b"a"), 6: (b"f", b""), 9: (b"e", b"c")}
     assert unpack_payloads(pack_payloads({"ga4": b"1", "meta": b""})) == {"ga4": b"1", "meta": b""}
 
 

@@ -84,7 +84,7 @@ async def test_what_was_deleted_does_not_come_from_memory(tmp_path: Path) -> Non
         assert len((await store.due(lease, limit=5, now_ms=NOW)).queued) == 2
         assert [bool(entry.opening) for entry in await store.log()] == [True, True]
         ((start, sealed),) = run(tmp_path, "SELECT first, body FROM openings")
-        kept = [(row, opening) for row, opening in open_openings(KEYS, 1, start, sealed).items() if row != 2]
+        kept = [(row, *found) for row, found in open_openings(KEYS, 1, start, sealed).items() if row != 2]
         run(tmp_path, "UPDATE openings SET body = ?", (seal_openings(KEYS, 1, kept),))
         assert [entry.opening is not None for entry in await store.log()] == [True, False]
         trace = await store.trace(key_of(2))

@@ -23,7 +23,7 @@ CREATE TABLE bodies(                 -- of events in a row, many in one cipherte
 ) STRICT;
 CREATE TABLE openings(               -- what opens the commitments of entries in a row
   first INTEGER PRIMARY KEY,
-  body  BLOB NOT NULL                -- sealed list of (id, opening); one that was deleted is not in it
+  body  BLOB NOT NULL                -- sealed: evidence, each once, and a list of (id, opening, its evidence); what was deleted is not in it
 ) STRICT;
 CREATE TABLE ends(                   -- how the payloads of many events end
   id   INTEGER PRIMARY KEY,
