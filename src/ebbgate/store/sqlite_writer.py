@@ -292,9 +292,14 @@ class Writer:
     def _register(self, events: Iterable[NewEvent]) -> None:
         """Give new destinations their bit, durably and before any event that uses it."""
         delivery = self._state.delivery
-        # Events decided alike share the object: each is looked at once.
-        named = {id(names): names for ev in events for names in (ev.payloads, ev.held) if names}
-        unknown = {name for names in named.values() for name in names if name not in delivery.bits}
+        known, unknown = delivery.bits.keys(), set[str]()
+        last: Mapping[str, bytes] = EMPTY
+        for event in events:
+            if event.payloads is not last:  # events decided alike share the object
+                last = event.payloads
+                unknown |= last.keys() - known
+            if event.held:
+                unknown |= event.held.keys() - known
         if not unknown:
             return
         before = dict(delivery.bits)
