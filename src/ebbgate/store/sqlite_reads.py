@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
@@ -27,6 +27,7 @@ from ebbgate.store.sqlite_delivery import Parked
 from ebbgate.store.sqlite_segments import SHIFT, archive_path, archived, position, present, segment_path
 from ebbgate.store.sqlite_segments import SQL as SEGMENT
 
+_T = TypeVar("_T")
 _OPEN_FILES: Final = 24
 _ENDS: Final = 1024
 _SCAN: Final = 50_000  #: rows looked at in one call for a destination that gets few of them
@@ -199,6 +200,9 @@ class Reader:
 
     def trace(self, key: bytes) -> EventTrace | None:
         """Everything about one event."""
+        return self._again(lambda: self._trace(key))
+
+    def _trace(self, key: bytes) -> EventTrace | None:
         self._openings.look_again()
         entries: dict[int, Logged] = {}
         waiting: dict[str, tuple[Outcome | None, str, int]] = {}
@@ -225,11 +229,18 @@ class Reader:
 
     def last_nseq(self) -> int:
         """Highest entry number in the segments."""
-        found = [first(self._db(path), SEGMENT["span"])[1] for _, path, whole in self._files()[:3] if whole]
-        return max(found, default=0)
+
+        def read() -> int:
+            found = [first(self._db(path), SEGMENT["span"])[1] for _, path, whole in self._files()[:3] if whole]
+            return max(found, default=0)
+
+        return self._again(read)
 
     def log(self, after: int, limit: int) -> list[Logged]:
         """Entries in order, without gaps: one that is not committed yet ends the list."""
+        return self._again(lambda: self._log(after, limit))
+
+    def _log(self, after: int, limit: int) -> list[Logged]:
         self._openings.look_again()
         found = [self._logged(row) for row in fetch(self._main(), DELIVERY["log_from"], (after, limit))]
         for number, path, _ in reversed(self._files()):
@@ -245,19 +256,30 @@ class Reader:
 
     def newest(self, before: int = 1 << 62, batch: int = 500) -> Iterator[Logged]:
         """Entries from the newest to the oldest, below a number."""
-        while True:
-            self._openings.look_again()
-            found = [self._logged(row) for row in fetch(self._main(), DELIVERY["log_before"], (before, batch))]
-            for number, path, _ in self._files():
-                db = self._db(path)
-                lowest, highest = first(db, SEGMENT["span"])
-                if highest and lowest < before and (len(found) < batch or highest > found[-1].nseq):
-                    found += [self._logged_in(db, number, row) for row in fetch(db, SEGMENT["log_before"], (before, batch))]
-                    found = sorted(found, key=_nseq, reverse=True)[:batch]
-            if not found:
-                return
+        while found := self._again(partial(self._newest, before, batch)):
             yield from found
             before = found[-1].nseq
+
+    def _newest(self, before: int, batch: int) -> list[Logged]:
+        self._openings.look_again()
+        found = [self._logged(row) for row in fetch(self._main(), DELIVERY["log_before"], (before, batch))]
+        for number, path, _ in self._files():
+            db = self._db(path)
+            lowest, highest = first(db, SEGMENT["span"])
+            if highest and lowest < before and (len(found) < batch or highest > found[-1].nseq):
+                found += [self._logged_in(db, number, row) for row in fetch(db, SEGMENT["log_before"], (before, batch))]
+                found = sorted(found, key=_nseq, reverse=True)[:batch]
+        return found
+
+    def _again(self, read: Callable[[], _T]) -> _T:
+        """Read, and once more where a segment was pruned meanwhile: what it held of the log is in an archive then."""
+        while True:
+            before = present(self._segments)
+            try:
+                return read()
+            except StoreError:
+                if present(self._segments) == before:
+                    raise
 
     def _outcome(self, bit: int, where: int, cursor: int, entries: dict[int, Logged]) -> tuple[Outcome | None, str, int]:
         """How one delivery stands, and into `entries` the entries of its attempts."""

@@ -78,14 +78,13 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="ebbgate-store", daemon=True)
         self._failpoint = state.options.failpoint
         self._room_until = 0.0
-        self._version = 0
+        self._version = -1  # unlike any: entries that another process wrote while this one opened the files count too
         self._masked: tuple[Mapping[str, bytes], int] = (EMPTY, 0)
         self.full = False
         self.broken: StoreBroken | None = None
 
     def start(self) -> None:
         """Begin to take jobs."""
-        self._version = self._state.delivery.db.pragma("data_version")
         self._thread.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -239,8 +238,10 @@ class Writer:
         number = nseq - active.base
         if not fresh.isdisjoint(event.checks) or window.any_claimed(event.checks, conversion=conversion):
             entry = event.duplicate_entry(event)
+            own = entry.encode(nseq)
             rows.openings.append((number, entry.evidence, entry.opening))
-            rows.events.append((number, event.at_ms, 0, None, None, entry.t, 0, event.key, event.subject, b"", entry.encode(nseq)))
+            rows.size += len(own) + len(entry.opening)
+            rows.events.append((number, event.at_ms, 0, None, None, entry.t, 0, event.key, event.subject, b"", own))
             return Appended.DUPLICATE
         entry = event.entry
         mask, ends = 0, None

@@ -116,3 +116,16 @@ async def test_entry_numbers_follow_rows_over_gaps(tmp_path: Path) -> None:
             assert f'"nseq":{nseq},'.encode() in trace.entries[0].body
     ((base, last),) = run(tmp_path, "SELECT value, (SELECT max(id) FROM events) FROM meta WHERE name = 'base'")
     assert base + last == decisions[1]
+
+
+async def test_duplicates_count_in_a_segment_s_size(tmp_path: Path) -> None:
+    """What is written of a duplicate brings the segment nearer its end as well: a file of nothing else is sealed in time."""
+    async with opened(tmp_path) as store:
+        await store.append([event(1)])
+        before = store._state.active.size if store._state else 0
+        await store.append([event(1) for _ in range(100)])
+        assert store._state
+        ((entries, openings),) = run(
+            tmp_path, "SELECT (SELECT sum(length(own)) FROM events WHERE mask = 0), (SELECT sum(length(body)) FROM openings)"
+        )
+        assert entries + openings * 0.8 <= store._state.active.size - before

@@ -16,8 +16,11 @@ from ebbgate.model import Event, Place, Trust
 from ebbgate.store import sqlite_reads, sqlite_segments
 from ebbgate.store.protocol import NewEvent, Store
 from ebbgate.store.sqlite_gather import Gather
+from ebbgate.store.sqlite_reads import Reader
+from ebbgate.store.sqlite_upkeep import archive, unlink_segment
+from ebbgate.store.sqlite_visitor import SqliteVisitor
 from ebbgate.store.sqlite_writer import Job
-from tests.unit.store.kit import CONSENT, DECISIONS, NODE, NOW, deliver, event
+from tests.unit.store.kit import CONSENT, DECISIONS, KEYS, NODE, NOW, acted, deliver, event, key_of
 from tests.unit.store.test_sqlite import opened, segments, until
 
 
@@ -175,3 +178,55 @@ async def test_a_stream_without_end_does_not_hold_the_first_back(monkeypatch: py
         await asyncio.sleep(0)
     assert len(handed) >= 5
     assert max(handed) <= 4
+
+
+@pytest.mark.parametrize("read", ["log", "newest", "trace", "last_nseq"])
+async def test_a_segment_pruned_while_the_log_is_read_is_read_from_its_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    """Between the list of files and the opening of one it may be gone: its entries are found all the same."""
+    async with opened(tmp_path, segment_events=2) as store:
+        for number in range(5):
+            await store.append([event(number)])
+    reader, files = Reader(tmp_path / "ebbgate.db", KEYS), Reader._files
+    gone: list[int] = []
+
+    def pruned_after(self: Reader) -> list[tuple[int, Path, bool]]:
+        found = files(self)
+        if not gone:
+            gone.append(2)
+            for db in self._open.values():
+                db.close()
+            self._open.clear()
+            archive(tmp_path / "segments", 2)
+            unlink_segment(tmp_path / "segments", 2)
+        return found
+
+    monkeypatch.setattr(Reader, "_files", pruned_after)
+    if read == "log":
+        assert [entry.nseq for entry in reader.log(0, 10)] == [1, 2, 3, 4, 5]
+    elif read == "newest":
+        assert [entry.nseq for entry in reader.newest()] == [5, 4, 3, 2, 1]
+    elif read == "trace":
+        assert reader.trace(key_of(2)) is not None
+    else:
+        assert reader.last_nseq() == 5
+    assert gone
+    reader.close()
+
+
+async def test_entries_written_while_a_gateway_opens_its_files_count(tmp_path: Path) -> None:
+    """The command line may write at any moment of another process's start: no number of the log is given twice."""
+    async with opened(tmp_path) as store:
+        await store.append([event(0)])
+    visitor = SqliteVisitor(tmp_path / "ebbgate.db", KEYS)
+    await visitor.open()
+
+    def meanwhile(point: str) -> None:
+        if point == "open.segments":
+            visitor._change(lambda delivery: delivery.record([acted(), acted()]))
+
+    async with opened(tmp_path, failpoint=meanwhile) as store:
+        await store.append([event(1)])
+        assert [entry.nseq for entry in await store.log()] == [1, 2, 3, 4]
+    await visitor.close()
