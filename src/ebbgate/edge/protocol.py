@@ -28,6 +28,7 @@ from ebbgate.errors import RequestError
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
+MAX_WAITING: Final = 64  #: requests behind the one under way: reading goes on with each answer, and each would let thousands in
 _OFFERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
 
@@ -181,8 +182,8 @@ class BoundedProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         last_of = dict(self.headers)  # the last value of each: says quickly what is not there, and that nothing is there twice
         wrong = self._wrong(version, last_of)
-        if wrong:
-            self._refuse(wrong)
+        if wrong or len(self.pipeline) >= MAX_WAITING:
+            self._refuse(wrong)  # with too many waiting, the last of them ends the connection: what follows is sent again
         elif not self.transport.is_closing():
             self._in_message = True
             self._begin(version, b"expect" in last_of)

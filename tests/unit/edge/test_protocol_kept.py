@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebbgate.edge.problems import answer
-from ebbgate.edge.protocol import MAX_HEADERS, _target
+from ebbgate.edge.protocol import MAX_HEADERS, MAX_WAITING, _target
 from ebbgate.edge.serving import address, listen, served
 from tests.unit.edge.test_protocol_strict import BODY, CHUNKED, IN_CHUNKS, line, post, running
 
@@ -176,6 +176,31 @@ async def test_a_head_of_too_many_lines_is_refused_unfinished(end: bytes) -> Non
         assert (status, problem["code"]) == (431, "head_too_big")
         assert await spoken.ends() == b""
         assert echo.begun == 0
+
+
+async def test_only_so_many_requests_wait_on_a_connection() -> None:
+    """Who sends without waiting for answers fills no memory: each answer lets more in, and past the bound the last one ends it."""
+    one = post(body=b"")
+    async with running() as (port, echo), line(port, SLOW + one * 300) as spoken:
+        await until(lambda: echo.begun)
+        (connection,) = echo.connections
+        await until(lambda: connection._refused)
+        assert len(connection.pipeline) == MAX_WAITING
+        echo.go.set()
+        for _ in range(1 + MAX_WAITING):
+            assert (await spoken.answer())[0] == 200
+        assert await spoken.ends() == b""
+        assert echo.begun == 1 + MAX_WAITING
+
+
+async def test_as_many_as_may_wait_are_answered_again_and_again() -> None:
+    """A client that sends within the bound keeps its connection."""
+    async with running() as (port, echo), line(port) as spoken:
+        for _ in range(3):
+            spoken.writer.write(post() * MAX_WAITING)
+            for _ in range(MAX_WAITING):
+                assert (await spoken.answer())[1]["body"] == BODY.decode()
+        assert echo.begun == 3 * MAX_WAITING
 
 
 async def test_after_a_body_was_taken_whole_nothing_is_received_but_the_end() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from ebbgate.edge import serving
 from ebbgate.edge.problems import answer
+from ebbgate.edge.protocol import MAX_WAITING
 from ebbgate.edge.serving import address, connections_allowed, listen, served
 
 BODY = b'{"a":1}'
@@ -167,7 +168,8 @@ async def test_thousands_of_offers_in_one_piece_are_just_requests() -> None:
     """No depth of calls follows from how many offers a sender puts into one piece."""
     offers = b"GET /n HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n" * 1500
     async with running() as (port, _), line(port, offers) as spoken:
-        assert {(await spoken.answer())[0] for _ in range(1500)} == {200}
+        assert {(await spoken.answer())[0] for _ in range(1 + MAX_WAITING)} == {200}
+        assert await spoken.ends() == b""
 
 
 async def test_a_refusal_never_stands_between_the_bytes_of_another_answer() -> None:
