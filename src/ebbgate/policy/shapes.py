@@ -20,11 +20,11 @@ from ebbgate.policy.authored import PolicyWords
 from ebbgate.policy.detect import kinds_in
 from ebbgate.policy.diff import OTHER_EVENT, OTHER_PROPERTY, Situation
 from ebbgate.policy.places import known_country
-from ebbgate.policy.plan import ALWAYS_SENT
+from ebbgate.policy.plan import ALWAYS_SENT, MAX_FIELDS
 from ebbgate.policy.select import Selection, expand
 
 HOUR_MS: Final = 3_600_000
-MAX_KINDS: Final = 4_096  #: kinds of events kept apart between two writings
+MAX_KINDS: Final = 4_096  #: kinds of events kept apart at a time; one goes when nothing came between two writings
 MAX_WIDE: Final = 256  #: paths of one event
 
 #: A name as a programmer writes it. Long runs of digits and long words may be somebody's.
@@ -32,8 +32,9 @@ _PLAIN: Final = re.compile(r"(?!.*[0-9]{5})[A-Za-z_$][A-Za-z0-9_$-]{0,39}(?:\.[A
 
 #: Purposes and their states.
 _Said: TypeAlias = tuple[tuple[str, ConsentState], ...]
-#: What tells kinds of events apart: the decisions by identity, site, name, country, region, what was said, the paths or their identity.
-_Key: TypeAlias = tuple[int, str, str, str | None, str | None, _Said, int | tuple[str, ...]]
+#: What tells kinds of events apart: decisions, site, name, country, region, what was said, paths. Decisions and paths by identity
+#: where events alike share the object.
+_Key: TypeAlias = tuple[int | tuple[Decision, ...], str, str, str | None, str | None, _Said, int | tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +88,23 @@ class Observations:
         """
         known = self._said.get(id(consent))
         said = known[1] if known is not None and known[0] is consent else self._states(consent)
+        wide = len(event.fields) > MAX_FIELDS  # nothing about such events is remembered: each has decisions and paths of its own
         # Flat, and nothing hashed by Python code: this is done for every event.
-        key = (
-            id(decisions),
+        key: _Key = (
+            tuple(decisions) if wide else id(decisions),
             event.site,
             event.name,
             place.country,
             place.region,
             said,
-            tuple(event.fields) if paths is None else id(paths),
+            tuple(event.fields) if wide or paths is None else id(paths),
         )
         kind = self._kinds.get(key)
         if kind is None:
             if len(self._kinds) >= MAX_KINDS or len(event.fields) > MAX_WIDE:
                 return self._over
             kind = self._kinds[key] = Kind(decisions, paths or tuple(event.fields))
+        kind.idle = False  # until this event is counted
         return kind
 
     def _states(self, consent: Consent) -> _Said:

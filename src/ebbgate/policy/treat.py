@@ -64,8 +64,12 @@ _short_url: Final = lru_cache(maxsize=_KEPT_URLS)(_rebuilt)
 _SHORT_URL: Final = 512
 
 
+@lru_cache(maxsize=64)
 def url_rebuilder(allowed: frozenset[str]) -> Callable[[Value], str | None]:
-    """`rebuild_url` with this list, which remembers what it made of the addresses that came last: at each event, twice."""
+    """`rebuild_url` with this list, which remembers what it made of the addresses that came last: at each event, twice.
+
+    One for a list, whatever else tells the events apart: a memory for each would have no bound.
+    """
     known: dict[Value, str | None] = {}
 
     def rebuild(value: Value) -> str | None:

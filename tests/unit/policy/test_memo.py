@@ -6,9 +6,10 @@ import pytest
 
 from ebbgate.model import Consent, KnownItems, Model, PlainItems, PurposeConsent
 from ebbgate.policy import prepare as preparing
+from ebbgate.policy import treat
 from ebbgate.policy.decide import decide
 from ebbgate.policy.plan import MAX_KEPT
-from ebbgate.policy.prepare import prepare_fields
+from ebbgate.policy.prepare import prepare_fields, shape_of
 from ebbgate.policy.treat import hashed, known_items, rebuild_url, to_network, url_rebuilder
 from tests.unit.policy.making import DENIED, GRANTED, consent, event, lower, policy
 
@@ -118,6 +119,28 @@ def test_addresses_are_remembered_with_what_is_allowed() -> None:
         assert rebuild_url(url, frozenset({"a"})) == some(url) == "https://shop.example/?a=1"
         assert rebuild_url(url, frozenset()) == none(url) == "https://shop.example/"
     assert [some(odd) for odd in (1, True, ("a",), ({"a": 1},), "no address")] == [None] * 5
+
+
+def test_addresses_are_remembered_once_for_a_list() -> None:
+    """However many sets of fields a stranger makes up, the addresses that are remembered do not multiply."""
+    everywhere = policy(SENDS).everywhere
+    makers = set()
+    for number in range(20):
+        shape = shape_of(("page.url", "page.referrer", f"properties.p{number}"), everywhere)
+        makers |= {treated for path, treated in shape.treated if path.startswith("page.")}
+    assert len(makers) == 1
+
+
+def test_the_addresses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any number of addresses only so many are remembered, and no long one."""
+    monkeypatch.setattr(treat, "_KEPT_URLS", 50)
+    rebuild = url_rebuilder.__wrapped__(frozenset())
+    for number in range(500):
+        rebuild(f"https://shop.example/{number}")
+        rebuild("https://shop.example/" + "x" * 600)
+    (known,) = [cell.cell_contents for cell in rebuild.__closure__ or () if isinstance(cell.cell_contents, dict)]
+    assert 0 < len(known) <= 50
+    assert max(map(len, known)) <= 512
 
 
 def test_hashes_are_remembered_with_country_and_normalisation() -> None:

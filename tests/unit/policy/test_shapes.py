@@ -11,6 +11,7 @@ from ebbgate.policy.authored import PolicyWords
 from ebbgate.policy.decide import decide
 from ebbgate.policy.diff import OTHER_EVENT, effect
 from ebbgate.policy.load import examine
+from ebbgate.policy.plan import MAX_FIELDS
 from ebbgate.policy.prepare import prepare
 from ebbgate.policy.shapes import Observations, ruled, situations, summed, tellable
 from tests.unit.policy.making import CONSENT, DENIED, FACTS, GRANTED, HEAD, NOW_MS, consent, event, policies
@@ -160,6 +161,29 @@ def test_an_event_on_its_way_counts_after_a_reading() -> None:
     assert not seen.take().kinds
     assert not seen.take().kinds
     assert seen.kind(happened, DE, yes, ()) is not kind
+
+
+def test_an_event_on_its_way_keeps_a_kind_that_was_idle() -> None:
+    """A kind of which nothing came for a while is not forgotten between an event's decision and its commit."""
+    seen = Observations()
+    yes, happened = consent(analytics=GRANTED), event({}, name="purchase")
+    seen.kind(happened, DE, yes, ()).count += 1
+    assert len(seen.take().kinds) == 1
+    assert not seen.take().kinds
+    on_its_way = seen.kind(happened, DE, yes, ())
+    assert not seen.take().kinds
+    on_its_way.count += 1
+    assert [k.count for k in seen.take().kinds.values()] == [1]
+
+
+def test_wide_events_alike_are_one_kind() -> None:
+    """Events of more fields than is remembered about are counted together too, and leave room for others."""
+    seen, said = Observations(), consent(analytics=GRANTED, advertising=DENIED)
+    for _ in range(5):
+        happened = event({f"properties.p{number}": 1 for number in range(MAX_FIELDS + 1)})
+        decisions = decide(happened, said, RULES, ("ga4", "meta"))
+        seen.kind(happened, DE, said, decisions, prepare(happened, RULES).paths).count += 1
+    assert [kind.count for kind in seen.take().kinds.values()] == [5]
 
 
 def test_recorded_kinds_decide_again_as_they_did() -> None:
