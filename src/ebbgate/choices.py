@@ -77,6 +77,9 @@ class Choices:
         self._wake = wake
         self._bounds = bounds or HoldSettings()
         self._cached: OrderedDict[bytes, tuple[Ledger, int]] = OrderedDict()
+        self._silent: dict[
+            bytes, int
+        ] = {}  # joined keys of which it was seen that none is in the ledger, and until when that holds
         self._reading: dict[int, set[bytes]] = {}  # for each read under way: what was recorded since it began
         self._reads = count()
         self._unsettled: set[bytes] = set()  # subjects whose parked deliveries were not looked at since their choice
@@ -84,6 +87,29 @@ class Choices:
         self._coming: Counter[bytes] = Counter()  # events on their way into the store, to be parked there, by key
         self._coming_events = 0
         self._coming_bytes = 0
+
+    def silent(self, subjects: Iterable[bytes]) -> bool:
+        """True when nothing is on record for these (joined keys each), as far as is known without asking; else `known` tells."""
+        now_ms = self._clock_ms()
+        until_ms = self._silent.get
+        for subject in subjects:
+            if not now_ms < until_ms(subject, 0) <= now_ms + CACHED_MS:
+                return False
+        return True
+
+    async def known(self, subjects: Iterable[bytes]) -> Known:
+        """What is on record for all keys of these (joined keys each): `NOTHING_KNOWN` where that is nothing."""
+        distinct = {subject: split_subject(subject) for subject in subjects}
+        found = await self.load({key for keys in distinct.values() for key in keys})
+        if any(found.values()):
+            return found
+        # Nothing was awaited since `load` made sure that no choice came meanwhile.
+        if len(self._silent) + len(distinct) > CACHED:
+            self._silent.clear()
+        for subject, keys in distinct.items():
+            read_ms = min((self._cached[key][1] if key in self._cached else 0 for key in keys), default=self._clock_ms())
+            self._silent[subject] = read_ms + CACHED_MS
+        return NOTHING_KNOWN
 
     async def load(self, subjects: Iterable[bytes]) -> Known:
         """What is on record now for these subjects (16-byte keys): one read for all that are not at hand."""
@@ -208,6 +234,7 @@ class Choices:
     def _forget(self, subjects: Iterable[bytes]) -> None:
         """In one step with counting: who decided before this moment sees another count after it."""
         self.recorded += 1
+        self._silent.clear()
         for key in subjects:
             self._cached.pop(key, None)
             for touched in self._reading.values():

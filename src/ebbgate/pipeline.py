@@ -35,7 +35,7 @@ from ebbgate.policy.plan import Policy, PolicySet
 from ebbgate.policy.prepare import prepare
 from ebbgate.policy.shapes import Kind
 from ebbgate.policy.together import clean_all
-from ebbgate.store.keys import KeyRing, server_twin, split_subject
+from ebbgate.store.keys import KeyRing, server_twin
 from ebbgate.store.protocol import Appended, NewEvent, Store
 
 # Attributes of an enum are looked up by code in Python: these are asked for with every event.
@@ -144,9 +144,7 @@ class Pipeline:
         try:
             now_ms = self._clock_ms()
             subjects = [self._keys.subject_keys(c.event.site, c.event.subjects) if c.event else b"" for c in collected]
-            known = await self._choices.load({key for subject in set(subjects) for key in split_subject(subject)})
-            if not any(known.values()):
-                known = NOTHING_KNOWN
+            known = NOTHING_KNOWN if self._choices.silent(subjects) else await self._choices.known(subjects)
             seen = self._choices.recorded
             try:
                 taken = self._take(collected, subjects, place, now_ms, known, rooms)

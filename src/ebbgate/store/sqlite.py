@@ -139,7 +139,9 @@ class SqliteStore:
             return []
         size = _OVERHEAD * len(events)
         for event in events:
-            size += len(event.shared) + sum(map(len, event.payloads.values())) + sum(map(len, event.held.values()))
+            size += len(event.shared) or sum(map(len, event.payloads.values()))  # what follows `shared` is one object for many
+            if event.held:
+                size += sum(map(len, event.held.values()))
         count = len(events)
         options = self._options
         waiting = self._pending_events

@@ -138,6 +138,25 @@ class TestAtReceipt:
         middle.clock.pass_s(CACHED_MS / 1000)
         assert verdicts(await middle.post(event(2, consent=BOTH)))["sink"] == ("withhold", "consent_denied")
 
+    async def test_silence_is_remembered_no_longer_than_what_was_read(self, middle: Middle) -> None:
+        """That nothing is on record for a person is asked again after five seconds, whichever of the person's events asked first."""
+        await middle.post(event(1, consent=BOTH))
+        middle.clock.pass_s(CACHED_MS / 1000 - 1)
+        both = {**event(2, consent=BOTH), "user": {"id": "u"}}
+        assert verdicts(await middle.post(both))["sink"] == ("send", "granted")  # of the browser's key it is known for long
+        other = Middle(Path(middle.policies._path).parent, {}, store=middle.store, keys=middle.keys, clock=middle.clock)
+        await other.say("client:c", **NO)
+        assert verdicts(await middle.post({**both, "id": "c-3"}))["sink"] == ("send", "granted")
+        middle.clock.pass_s(1)
+        assert verdicts(await middle.post({**both, "id": "c-4"}))["sink"] == ("withhold", "consent_denied")
+
+    async def test_a_choice_ends_silence_at_once(self, middle: Middle) -> None:
+        """Events before a choice, by which it was seen that nothing is on record, change nothing for those after it."""
+        for number in range(2):
+            assert verdicts(await middle.post(event(number, consent=BOTH)))["sink"] == ("send", "granted")
+        await middle.say("client:c", **NO)
+        assert verdicts(await middle.post(event(3, consent=BOTH)))["sink"] == ("withhold", "consent_denied")
+
     async def test_each_choice_has_its_log_entry(self, middle: Middle) -> None:
         """`consent.changed` names purposes and states, and the person only behind a commitment."""
         await middle.say("client:c", advertising="denied", analytics="granted")
