@@ -92,10 +92,7 @@ class Choices:
         """True when nothing is on record for these (joined keys each), as far as is known without asking; else `known` tells."""
         now_ms = self._clock_ms()
         until_ms = self._silent.get
-        for subject in subjects:
-            if not now_ms < until_ms(subject, 0) <= now_ms + CACHED_MS:
-                return False
-        return True
+        return not [subject for subject in subjects if not now_ms < until_ms(subject, 0) <= now_ms + CACHED_MS]
 
     async def known(self, subjects: Iterable[bytes]) -> Known:
         """What is on record for all keys of these (joined keys each): `NOTHING_KNOWN` where that is nothing."""
