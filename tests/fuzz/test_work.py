@@ -22,7 +22,6 @@ from ebbgate.app import Gateway
 from ebbgate.collect import native
 from ebbgate.collect.dialect import parse
 from ebbgate.collect.native import Collected
-from ebbgate.collect.strict_json import loads
 from ebbgate.edge.inflate import gunzip
 from ebbgate.edge.routes import ROUTES
 from ebbgate.errors import RequestError
@@ -148,7 +147,8 @@ def read(path: str, query: str, body: bytes) -> list[Collected]:
     """What the edge does with a request before the pipeline; [] for one that is refused."""
     try:
         if path == NATIVE:
-            return native.parse_body(loads(body), site="shop", trust=Trust.SERVER, received_ms=NOW_MS, max_events=MAX_EVENTS)
+            value, known = native.decode(body)
+            return native.parse_body(value, known=known, site="shop", trust=Trust.SERVER, received_ms=NOW_MS, max_events=MAX_EVENTS)
         request = RawRequest(
             "POST", f"/e{path}", query, (("user-agent", "x"),), body, "203.0.113.9", NOW_MS, (), "shop", Trust.SERVER
         )

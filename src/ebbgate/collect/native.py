@@ -63,6 +63,12 @@ class Collected(msgspec.Struct, frozen=True):
     __repr__ = object.__repr__  # shows no value
 
 
+def decode(body: bytes) -> tuple[Any, bool]:
+    """JSON of one request, and whether each key and type in it is proven: `known` of `parse_body`. Raises RequestError for other bytes."""
+    value = loads_known(body)
+    return (loads(body), False) if value is None else (value, True)
+
+
 def parse_body(
     value: Any,
     *,
@@ -78,8 +84,8 @@ def parse_body(
     """Decoded JSON of one request → its events, each good or with its own error. Raises RequestError for a wrong envelope.
 
     `signals` is what the request itself says (headers, cookies); every event's own consent object is laid over it. `base` holds
-    the fields that the request itself vouches for: a browser's event cannot overwrite its network.* and place.*. `known`: the value
-    comes from `native_types.loads_known`, so every key and type is proven.
+    the fields that the request itself vouches for: a browser's event cannot overwrite its network.* and place.*. `known`: see
+    `decode`.
     """
     if not isinstance(value, dict):
         raise RequestError("the body is not a JSON object", status=422, code="not_an_event", hint='send {"event": "page_view", …}')
@@ -109,32 +115,6 @@ def parse_body(
             hint="send several smaller requests",
         )
     return [_collect(item, site, trust, received_ms, skew_ms, new_id, signals, base, known) for item in items]
-
-
-def read_body(
-    body: bytes,
-    *,
-    site: str,
-    trust: Trust,
-    received_ms: int,
-    max_events: int,
-    new_id: Callable[[], str],
-    signals: Signals,
-    base: Mapping[str, Value] | None,
-) -> list[Collected]:
-    """`parse_body` of the bytes of a request. Raises RequestError also for what is no strict JSON."""
-    value = loads_known(body)
-    return parse_body(
-        loads(body) if value is None else value,
-        site=site,
-        trust=trust,
-        received_ms=received_ms,
-        max_events=max_events,
-        new_id=new_id,
-        signals=signals,
-        base=base,
-        known=value is not None,
-    )
 
 
 def parse_event(

@@ -93,8 +93,10 @@ class EventsEndpoint:
         request = RawRequest(
             "POST", scope["path"], "", head.headers, raw, address, self._clock_ms(), read_cookies(head.cookie), site, trust
         )
-        collected = native.read_body(
-            raw,
+        value, known = native.decode(raw)
+        collected = native.parse_body(
+            value,
+            known=known,
             site=site,
             trust=trust,
             received_ms=request.received_ms,
