@@ -23,16 +23,18 @@ def decide(event: Event, consent: Consent, policy: Policy | None, destinations: 
     if policy is None:
         return _no_policy(tuple(destinations))
     prepared = prepare(event, policy)
-    answers = prepared.shape.answers
-    key = (event.name, id(consent), prepared.dropped, prepared.drop_event)
-    known = answers.get(key)
-    if known is not None and known.consent is consent and known.policy is policy and known.destinations == destinations:
+    shape = prepared.shape
+    key = (id(shape), event.name, id(consent), prepared.dropped, prepared.drop_event)
+    known = policy.answers.get(key)
+    if known is not None and known.consent is consent and known.shape is shape and known.destinations == destinations:
         return known.decisions
     decisions = tuple([_decide_one(event.name, consent, policy, prepared, name) for name in destinations])
-    same = prepared.shape.tuples.setdefault(tuple(map(id, decisions)), decisions)
-    if len(prepared.shape.tuples) > MAX_KEPT:
-        prepared.shape.tuples.clear()
-    answers.keep(key, Answer(consent, policy, tuple(destinations), same), len(prepared.shape.paths))
+    ids, fields = tuple(map(id, decisions)), len(shape.paths)
+    same = policy.tuples.get(ids)
+    if same is None:
+        policy.tuples.keep(ids, decisions, fields)
+        same = decisions
+    policy.answers.keep(key, Answer(shape, consent, tuple(destinations), same), fields)
     return same
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 from ebbgate.model import EMPTY, Consent, ConsentRules, Decision, Place, Reason, Scalar, Value, Verdict
 from ebbgate.policy.places import country_of, known_country
@@ -20,18 +20,27 @@ Kept = TypeVar("Kept")
 
 #: What is remembered for each plan; a site uses few sets of fields, a stranger may invent many.
 MAX_KEPT: Final = 512
+MAX_ANSWERS: Final = 4096
 MAX_FIELDS: Final = 96
 
 
 class Memo(dict[Key, Kept]):
     """Answers worked out before. Bounded: it starts anew when full, and answers about very wide events are not kept."""
 
+    most: ClassVar[int] = MAX_KEPT
+
     def keep(self, key: Key, answer: Kept, fields: int) -> None:
         """Remembers an answer that concerns an event with so many fields."""
         if fields <= MAX_FIELDS:
-            if len(self) >= MAX_KEPT:
+            if len(self) >= self.most:
                 self.clear()
             self[key] = answer
+
+
+class LargeMemo(Memo[Key, Kept]):
+    """One for a whole policy, where a memo for each shape of events would have no bound worth the name."""
+
+    most = MAX_ANSWERS
 
 
 #: Paths without which no platform takes an event: they leave with every sending, and `fields` says so.
@@ -42,8 +51,8 @@ ALWAYS_SENT: Final = ("event.name", "event.time")
 class Answer:
     """What was decided for all destinations, and the objects it was decided about: holding them keeps their ids theirs."""
 
+    shape: EventShape
     consent: Consent
-    policy: Policy
     destinations: tuple[str, ...]
     decisions: tuple[Decision, ...]
 
@@ -59,9 +68,6 @@ class EventShape:
     pull_words: Callable[[Mapping[str, Value]], Sequence[Value]]  #: the same, out of fields of which none was dropped
     products: tuple[str, ...]  #: of these, the products
     telling_names: tuple[tuple[str, str], ...]  #: (path, kind): a property's name is personal data itself
-    #: (event name, id of the consent, dropped paths, kind that keeps the event) → what was decided.
-    answers: Memo[tuple[str, int, tuple[str, ...], str], Answer] = field(default_factory=Memo, repr=False)
-    tuples: dict[tuple[int, ...], tuple[Decision, ...]] = field(default_factory=dict, repr=False)  #: ids of decisions → their tuple
 
 
 #: None = the value cannot be made safe.
@@ -234,6 +240,10 @@ class Policy:
     evidence_s: int
     line: int = 1  #: of `destinations:`
     purpose_lines: Mapping[str, int] = field(default_factory=lambda: EMPTY)
+    #: (id of the shape, event name, id of the consent, dropped paths, kind that keeps the event) → what was decided.
+    answers: LargeMemo[tuple[int, str, int, tuple[str, ...], str], Answer] = field(default_factory=LargeMemo, repr=False)
+    #: Ids of decisions → their tuple.
+    tuples: LargeMemo[tuple[int, ...], tuple[Decision, ...]] = field(default_factory=LargeMemo, repr=False)
 
     def at(self, line: int) -> str:
         """`file:line` of a line in this policy."""

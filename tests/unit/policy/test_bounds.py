@@ -4,9 +4,9 @@ import pytest
 
 from ebbgate.consent import overlay
 from ebbgate.model import Consent, ConsentRules, ConsentState, Model, PurposeConsent, PurposeRule
-from ebbgate.policy import decide as deciding
 from ebbgate.policy.clean import shorter
 from ebbgate.policy.decide import decide
+from ebbgate.policy.plan import LargeMemo
 from tests.unit.policy.making import GRANTED, consent, event, policy
 
 RULES = ConsentRules(Model.OPT_IN, ("event",), "refused", "most_protective", (PurposeRule("analytics"),))
@@ -25,7 +25,7 @@ def test_remembered_choices_are_bounded_and_stay_right(monkeypatch: pytest.Monke
 
 def test_remembered_decisions_are_bounded_and_stay_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for no decision each event is still decided as before."""
-    monkeypatch.setattr(deciding, "MAX_KEPT", 0)
+    monkeypatch.setattr(LargeMemo, "most", 0)
     rules = policy(TEXT)
     verdicts = [decide(event(), given, rules, ("ga4",))[0].sends for given in (consent(analytics=GRANTED), consent())]
     assert verdicts == [True, False]

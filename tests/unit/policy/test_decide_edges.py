@@ -12,7 +12,7 @@ from ebbgate.errors import PolicyError
 from ebbgate.model import ConsentState, Event, Reason, Value, Verdict
 from ebbgate.policy.clean import clean
 from ebbgate.policy.decide import decide
-from ebbgate.policy.plan import MAX_KEPT
+from ebbgate.policy.plan import MAX_ANSWERS
 from tests.unit.policy.making import DENIED, GRANTED, UNKNOWN, consent, event, policy, pseudonym
 
 LIMITED = """\
@@ -60,9 +60,9 @@ def test_without_a_policy_no_line_is_named() -> None:
 def test_tuples_of_decisions_are_bounded() -> None:
     """However many sets of destinations are asked about, only so many answers are kept."""
     under, allowed = policy(f"  ga4: {{{FREE}, send: [event]}}"), consent()
-    for number in range(MAX_KEPT + 50):
+    for number in range(MAX_ANSWERS + 50):
         decide(event({"page.title": "a"}), allowed, under, (f"d{number}",))
-    assert all(len(shape.tuples) <= MAX_KEPT for shape in under.everywhere.shapes.values())
+    assert len(under.tuples) <= MAX_ANSWERS
 
 
 def test_what_is_refused_is_told_by_its_code() -> None:

@@ -8,7 +8,7 @@ from ebbgate.model import Consent, KnownItems, Model, PlainItems, PurposeConsent
 from ebbgate.policy import prepare as preparing
 from ebbgate.policy import treat
 from ebbgate.policy.decide import decide
-from ebbgate.policy.plan import MAX_KEPT
+from ebbgate.policy.plan import MAX_ANSWERS
 from ebbgate.policy.prepare import prepare_fields, shape_of
 from ebbgate.policy.treat import hashed, known_items, rebuild_url, to_network, url_rebuilder
 from tests.unit.policy.making import DENIED, GRANTED, consent, event, lower, policy
@@ -42,11 +42,14 @@ def test_other_destinations_are_other_decisions() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """A stranger who invents event names fills no memory."""
+    """A stranger who invents event names, properties and consents fills no memory: one bound holds for all of a policy."""
     under, allowed = policy(SENDS), consent(analytics=GRANTED)
-    for number in range(MAX_KEPT * 3):
-        decide(event({"page.title": "a"}, name=f"n{number}"), allowed, under, ("ga4",))
-    assert all(len(s.answers) <= MAX_KEPT and len(s.tuples) <= MAX_KEPT + 1 for s in under.everywhere.shapes.values())
+    for number in range(MAX_ANSWERS + 1000):
+        some = allowed if number % 2 else consent(analytics=GRANTED)
+        decide(event({"page.title": "a", f"properties.n{number % 700}": "b"}, name=f"n{number}"), some, under, ("ga4",))
+        assert len(under.answers) <= MAX_ANSWERS
+    assert len(under.tuples) <= MAX_ANSWERS
+    assert len(under.answers) <= 1000 + 1
 
 
 @pytest.mark.parametrize("words", ["mail a@b.example", "call +49 30 901820", "4111 1111 1111 1111"])
