@@ -273,4 +273,5 @@ async def test_a_choice_made_in_the_moment_of_leaving_counts(visit: Visit) -> No
     await visit.do(f"() => {{ document.cookie = 'cc_cookie={cookie}; path=/'; location.href = 'about:blank' }}")
     await visit.until(lambda: visit.names() == ["page_view"])
     await visit.until(lambda: len(visit.site.choices()) == 1)
+    await visit.page.wait_for_url("about:blank")  # what it sent may be here before the page is gone
     visit.complaints.clear()  # what the browser says about requests that outlived their page

@@ -143,7 +143,21 @@ async def visiting(stage: Stage, *, init: str = "", **options: Any) -> AsyncIter
     finally:
         visit.site.hanging.set()
         visit.leave()
-        await (context.close() if own else page.goto("about:blank"))
+        await (context.close() if own else _left(page))
+
+
+async def _left(page: Any) -> None:
+    """Leave whatever is shown. A page that is on its way elsewhere by itself arrives there first."""
+    for _ in range(3):
+        try:
+            await page.goto("about:blank")
+        except Exception as error:
+            if "interrupted by another navigation" not in str(error):
+                raise
+            await page.wait_for_load_state()
+        else:
+            return
+    raise AssertionError("the page does not come to rest")
 
 
 def tcf(now_text: str, status: str, purposes: range) -> str:
