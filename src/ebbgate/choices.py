@@ -77,9 +77,8 @@ class Choices:
         self._wake = wake
         self._bounds = bounds or HoldSettings()
         self._cached: OrderedDict[bytes, tuple[Ledger, int]] = OrderedDict()
-        self._silent: dict[
-            bytes, int
-        ] = {}  # joined keys of which it was seen that none is in the ledger, and until when that holds
+        # Joined keys of which it was seen that none is in the ledger → until when that holds, ms.
+        self._silent: dict[bytes, int] = {}
         self._reading: dict[int, set[bytes]] = {}  # for each read under way: what was recorded since it began
         self._reads = count()
         self._unsettled: set[bytes] = set()  # subjects whose parked deliveries were not looked at since their choice

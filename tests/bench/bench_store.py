@@ -39,7 +39,7 @@ def made(first: int, count: int) -> list[NewEvent]:
         key = KEYS.event_key("shop", event.id)
         claim = KEYS.claim_key("shop", event.trust, event.name, event.id)
         entry = decision(event, DECISIONS, CONSENT, PLACE, node=NODE, key=key, subject=key, entropy=os.urandom(96))
-        found.append(NewEvent(key, (claim,), (claim,), key, NOW, PAYLOADS, entry, _never, conversion=number % 20 == 0))
+        found.append(NewEvent(key, (claim,), (claim,), key, NOW, PAYLOADS, entry, _never, event.id, conversion=number % 20 == 0))
     return found
 
 

@@ -52,6 +52,7 @@ class TestAppend:
             other.payloads,
             other.entry,
             other.duplicate_entry,
+            other.event_id,
         )
         assert await store.append([first]) == ["accepted"]
         assert await store.append([again]) == ["duplicate"]
@@ -72,7 +73,7 @@ class TestAppend:
         def broken(_: NewEvent) -> Entry:
             raise ValueError("cannot be made")
 
-        both = [event(2), NewEvent(bad.key, bad.checks, bad.claims, b"", NOW, bad.payloads, bad.entry, broken)]
+        both = [event(2), NewEvent(bad.key, bad.checks, bad.claims, b"", NOW, bad.payloads, bad.entry, broken, bad.event_id)]
         calls = await asyncio.gather(store.append(both), store.append([event(3)]), return_exceptions=True)
         assert isinstance(calls[0], ValueError)
         assert calls[1] == ["accepted"]
@@ -107,15 +108,19 @@ class TestLog:
         assert pages == [e.nseq for e in whole]
 
     async def test_openings_open_their_commitments(self, store: Store) -> None:
-        """The stored nonce and value are what the entry's commitments were made of."""
-        await store.append([event(1, subject=b"s" * 16)])
-        (entry,) = await store.log()
-        body = parse(entry.body)
-        assert entry.opening is not None
-        assert entry.key == key_of(1)
-        for name, member in (("consent", "consent_c"), ("event", "evt_c"), ("subject", "subj_c")):
-            assert opens(name, body[member], entry.opening[name])
-        assert entry.opening["subject"][1] == b"s" * 16
+        """The stored nonce and value are what the entry's commitments were made of, whichever call brought the entry."""
+        one = event(1, subject=b"s" * 16)
+        await store.append([one])
+        await store.record([one.entry])
+        log = await store.log()
+        assert len(log) == 2
+        for entry in log:
+            body = parse(entry.body)
+            assert entry.opening is not None
+            assert entry.key == key_of(1)
+            for name, member in (("consent", "consent_c"), ("event", "evt_c"), ("subject", "subj_c")):
+                assert opens(name, body[member], entry.opening[name])
+            assert entry.opening["subject"][1] == b"s" * 16
 
 
 class TestLease:

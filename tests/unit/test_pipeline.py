@@ -164,7 +164,7 @@ def _nothing(_: NewEvent) -> Entry:
         (Collected(None, id=CANARY), "id"),
         (prepare_fields({"page.title": CANARY}, Everywhere()), "fields"),
         (Entry("decision", CANARY.encode(), b"", b"", CANARY.encode()), "opening"),
-        (NewEvent(b"", (), (), b"", 1, {"sink": CANARY.encode()}, Entry("decision", b"", b"", b""), _nothing), "payloads"),
+        (NewEvent(b"", (), (), b"", 1, {"sink": CANARY.encode()}, Entry("decision", b"", b"", b""), _nothing, CANARY), "payloads"),
     ],
     ids=lambda value: type(value).__name__,
 )

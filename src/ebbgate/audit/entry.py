@@ -83,6 +83,11 @@ def unpack_opening(packed: bytes, evidence: bytes = b"") -> Mapping[str, tuple[b
     return found
 
 
+def whole_opening(entry: Entry) -> bytes:
+    """What opens an entry's commitments with nothing left out, for where an entry is kept by itself."""
+    return pack_opening(unpack_opening(entry.opening, entry.evidence)) if entry.evidence else entry.opening
+
+
 def commit(name: str, nonce: bytes, value: bytes) -> str:
     """SHA-256 hex of domain ‖ nonce ‖ value."""
     return hashlib.sha256(_DOMAIN[name] + nonce + value).hexdigest()

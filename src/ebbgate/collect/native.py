@@ -33,7 +33,6 @@ _TABLE: Final[Mapping[str, Mapping[str, tuple[str, Kind]]]] = {
     if group != "event"
 }
 #: Groups that only a site's own server may state: for a browser the request itself is the evidence.
-ITEMS: Final = "order.items"
 _SERVER_ONLY: Final = frozenset({"place", "network"})
 #: Each group with its texts and its numbers apart, since nearly every value is one or the other: (texts, numbers, all, server only,
 #: the path of each).
@@ -47,6 +46,7 @@ _GROUPS: Final = {
     )
     for group, table in _TABLE.items()
 }
+_ITEMS: Final = "order.items"
 _BROWSER: Final = Trust.BROWSER  # looking up a member costs more than the comparison
 _ENVELOPE: Final = frozenset({"event", "id", "time", "consent", "source", "properties", "order", "type"})
 
@@ -216,8 +216,8 @@ def _parse(
                 ignored.append(key)
             elif item is not None and item != "":
                 fields[entry[0]] = typed(*entry, item)
-    if known and ITEMS in fields:
-        fields[ITEMS] = PlainItems(obj["order"]["items"])
+    if known and _ITEMS in fields:
+        fields[_ITEMS] = PlainItems(obj["order"]["items"])
     properties = obj.get("properties")
     if properties is not None:
         if not isinstance(properties, dict):

@@ -76,11 +76,11 @@ def url_rebuilder(allowed: frozenset[str]) -> Callable[[Value], str | None]:
         try:
             return known[value]
         except (KeyError, TypeError):
-            rebuilt = rebuild_url(value, allowed)
-        if isinstance(value, str) and len(value) <= _SHORT_URL:
-            if len(known) >= _KEPT_URLS:
-                known.clear()
-            known[value] = rebuilt
+            if not isinstance(value, str) or len(value) > _SHORT_URL:
+                return rebuild_url(value, allowed)
+        if len(known) >= _KEPT_URLS:
+            known.clear()
+        rebuilt = known[value] = _rebuilt(value, allowed)  # remembered here, and not a second time by `rebuild_url`
         return rebuilt
 
     return rebuild

@@ -42,10 +42,10 @@ class NewEvent(msgspec.Struct, frozen=True):
     ]  #: destination → what may leave, less `shared`; sealed by the store. With `shared` it never changes
     entry: Entry  #: the decision entry
     duplicate_entry: Callable[[NewEvent], Entry]  #: asked only when it turns out to be a duplicate
+    event_id: str  #: what that entry commits to
     held: Mapping[str, bytes] = EMPTY  #: parked until the visitor decides
     held_until_ms: int = 0
     conversion: bool = False  #: claims are kept for the whole duplicate window, not only in recent segments
-    event_id: str = ""  #: what a duplicate's entry commits to
     shared: bytes = b""  #: what every payload begins with; events with the same `payloads` object may keep that once
 
     __repr__ = object.__repr__  # shows no value

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from ebbgate.audit.entry import Entry
+from ebbgate.audit.entry import Entry, whole_opening
 from ebbgate.errors import LeaseLost, StoreBroken, StoreError
 from ebbgate.model import Outcome
 from ebbgate.store import outcomes
@@ -326,7 +326,7 @@ class Delivery:
 
     def _log(self, entry: Entry) -> int:
         nseq = self.numbers.next()
-        self._run("insert_log", nseq, entry.key, entry.encode(nseq), seal_opening(self._keys, nseq, entry.opening))
+        self._run("insert_log", nseq, entry.key, entry.encode(nseq), seal_opening(self._keys, nseq, whole_opening(entry)))
         return nseq
 
     def _run(self, statement: str, *values: Any) -> None:

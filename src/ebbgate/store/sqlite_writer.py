@@ -234,7 +234,7 @@ class Writer:
     def _row(self, event: NewEvent, rows: Rows, fresh: set[bytes], conversions: set[bytes], parked: list[Parked]) -> Appended:
         state = self._state
         active, window, conversion = state.active, state.window, event.conversion
-        state.numbers.last = nseq = state.numbers.last + 1
+        nseq = state.numbers.next()
         number = nseq - active.base
         if not fresh.isdisjoint(event.checks) or window.any_claimed(event.checks, conversion=conversion):
             entry = event.duplicate_entry(event)

@@ -72,6 +72,7 @@ def new_event(number: int, cleans: Iterable[CleanEvent], *, subject: bytes = SUB
         payloads={clean.destination: dump(clean) for clean in cleans},
         entry=entry,
         duplicate_entry=lambda _: entry,
+        event_id="",
     )
 
 

@@ -72,6 +72,7 @@ def event(
         at_ms=at_ms,
         payloads=payloads if payloads is not None else {name: payload(number, name) for name in to},
         entry=entry,
+        event_id=made.id,
         duplicate_entry=lambda _: entries.duplicate(event_id=made.id, key=key, node=NODE, at_ms=at_ms, entropy=os.urandom(32)),
         held={name: payload(number, name) for name in held},
         held_until_ms=at_ms + 600_000 if held else 0,

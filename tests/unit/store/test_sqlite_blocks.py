@@ -56,23 +56,22 @@ def test_no_block_is_large(sizes: list[int]) -> None:
             assert whole not in found or len(whole) == 1
 
 
-async def test_a_body_at_another_event_s_place_is_refused(tmp_path: Path) -> None:
-    """Rows whose events were exchanged deliver nothing: a payload leaves for its own event only."""
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "UPDATE events SET key = (SELECT o.key FROM events o WHERE o.id <> events.id)",
+        "UPDATE events SET key = x'00112233445566778899aabbccddeeff' WHERE id = 1",
+        "DELETE FROM bodies",
+    ],
+    ids=["of another event", "of no event", "gone"],
+)
+async def test_a_body_that_is_not_the_event_s_own_is_refused(tmp_path: Path, wrong: str) -> None:
+    """Rows whose body is gone or belongs to another event deliver nothing, and it is said: a payload leaves for its own event only."""
     async with opened(tmp_path) as store:
         await store.append([event(1), event(2)])
         lease = await take(store)
-        run(tmp_path, "UPDATE events SET key = CASE id WHEN 1 THEN ?2 ELSE ?1 END", (key_of(1), key_of(2)))
-        with pytest.raises(StoreBroken, match="not its own"):
-            await store.due(lease, limit=5, now_ms=NOW)
-
-
-async def test_a_block_that_is_gone_is_said(tmp_path: Path) -> None:
-    """An event whose body is missing ends the read with an error, never with an empty payload."""
-    async with opened(tmp_path) as store:
-        await store.append([event(1), event(2)])
-        lease = await take(store)
-        run(tmp_path, "DELETE FROM bodies")
-        with pytest.raises(StoreBroken, match="not there"):
+        run(tmp_path, wrong)
+        with pytest.raises(StoreBroken, match="not there, or not its own"):
             await store.due(lease, limit=5, now_ms=NOW)
 
 
